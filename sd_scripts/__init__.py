@@ -1,0 +1,1 @@
+"""Trainers for image models: command-line programs, and the libraries they are made of. Never imports the GUI."""
