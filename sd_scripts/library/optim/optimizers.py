@@ -1,0 +1,134 @@
+"""Optimizers by kohya's names, or by dotted path. Optional packages are imported only when their optimizer is chosen."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.optim import Optimizer as TorchOptimizer
+
+from sd_scripts.errors import ConfigError
+from sd_scripts.library.optim.groups import ParamGroup
+from sd_scripts.library.optim.schedulers import OwnRates, Scheduler, build_scheduler
+from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.params.words import parse_words
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where an optimizer's class is: module, class, the arguments it is given unless the user sets them."""
+
+    module: str
+    name: str
+    defaults: Mapping[str, object] = field(default_factory=dict)
+
+
+def _bnb(name: str, **defaults: object) -> Entry:
+    return Entry("bitsandbytes.optim", name, defaults)
+
+
+REGISTRY: dict[str, Entry] = {
+    "adamw": Entry("torch.optim", "AdamW"),
+    "adamw8bit": _bnb("AdamW8bit"),
+    "pagedadamw": _bnb("PagedAdamW"),
+    "pagedadamw8bit": _bnb("PagedAdamW8bit"),
+    "pagedadamw32bit": _bnb("PagedAdamW32bit"),
+    "lion8bit": _bnb("Lion8bit"),
+    "pagedlion8bit": _bnb("PagedLion8bit"),
+    "sgdnesterov": Entry("torch.optim", "SGD", {"nesterov": True, "momentum": 0.9}),
+    "sgdnesterov8bit": _bnb("SGD8bit", nesterov=True, momentum=0.9),
+    "lion": Entry("lion_pytorch", "Lion"),
+    "adafactor": Entry("transformers.optimization", "Adafactor", {"relative_step": True}),
+    "dadaptation": Entry("dadaptation.experimental", "DAdaptAdamPreprint"),
+    "dadaptadampreprint": Entry("dadaptation.experimental", "DAdaptAdamPreprint"),
+    "dadaptadagrad": Entry("dadaptation", "DAdaptAdaGrad"),
+    "dadaptadam": Entry("dadaptation", "DAdaptAdam"),
+    "dadaptadan": Entry("dadaptation", "DAdaptAdan"),
+    "dadaptlion": Entry("dadaptation", "DAdaptLion"),
+    "dadaptsgd": Entry("dadaptation", "DAdaptSGD"),
+    "dadaptadanip": Entry("dadaptation.experimental", "DAdaptAdanIP"),
+    "prodigy": Entry("prodigyopt", "Prodigy"),
+    "radamschedulefree": Entry("schedulefree", "RAdamScheduleFree"),
+    "adamwschedulefree": Entry("schedulefree", "AdamWScheduleFree"),
+    "sgdschedulefree": Entry("schedulefree", "SGDScheduleFree"),
+}
+"""kohya's names, lower case. Any other name is one of torch.optim's (case as torch writes it), or a dotted path."""
+
+
+def entry_of(config: Optimizer) -> Entry:
+    """The optimizer that the options ask for: optimizer_type, or one of the two old switches; AdamW if neither.
+
+    Raises:
+        ConfigError: two of them contradict each other, or the name is unknown.
+    """
+    name = config.optimizer_type
+    for switch, meant in (("use_8bit_adam", "AdamW8bit"), ("use_lion_optimizer", "Lion")):
+        if getattr(config, switch):
+            if name and name.lower() != meant.lower():
+                raise ConfigError(switch, f"It asks for {meant}, but optimizer_type is {name}.", fix=f"Leave {switch} out.")
+            name = meant
+    name = name or "AdamW"
+    if name.lower() in REGISTRY:
+        return REGISTRY[name.lower()]
+    module, _, class_name = name.rpartition(".")
+    return Entry(module or "torch.optim", class_name)
+
+
+def build_optimizer(groups: Sequence[ParamGroup], config: Optimizer) -> TorchOptimizer:
+    """Make the optimizer over the groups, each with its own rate.
+
+    Raises:
+        ConfigError: the class or its package is missing, or it does not take the optimizer_args.
+    """
+    entry = entry_of(config)
+    cls = _load(entry)
+    args = {**entry.defaults, **parse_words("optimizer_args", config.optimizer_args)}
+    dicts = [group.as_dict() for group in groups]
+    lr: float | None = config.learning_rate
+    if uses_relative_steps(config):
+        lr = None
+        for group in dicts:
+            group["lr"] = None
+    try:
+        return cls(dicts, lr=lr, **args)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ConfigError("optimizer_args", f"{entry.name} does not take {args}: {error}.", fix="Check the names in the optimizer's own documentation.") from error
+
+
+def uses_relative_steps(config: Optimizer) -> bool:
+    """Adafactor that finds its own rate: every learning rate and the schedule are ignored then."""
+    entry = entry_of(config)
+    if entry.name != "Adafactor":
+        return False
+    args = parse_words("optimizer_args", config.optimizer_args)
+    return bool(args.get("relative_step", True) or args.get("warmup_init", False))
+
+
+def is_schedule_free(optimizer: TorchOptimizer) -> bool:
+    """Whether the optimizer averages weights itself and needs `.train()` and `.eval()` around steps."""
+    return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
+
+
+def schedule_for(optimizer: TorchOptimizer, config: Optimizer, schedule: LRSchedule, *, total_steps: int, warmup_steps: int, decay_steps: int) -> Scheduler:
+    """The learning-rate schedule that suits the optimizer: the chosen one, or none where the optimizer finds its own rates.
+
+    Raises:
+        ConfigError: from `build_scheduler`.
+    """
+    if uses_relative_steps(config) or is_schedule_free(optimizer):
+        return OwnRates(optimizer)
+    return build_scheduler(optimizer, schedule, total_steps=total_steps, warmup_steps=warmup_steps, decay_steps=decay_steps)
+
+
+def _load(entry: Entry) -> Any:
+    package = entry.module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError("optimizer_type", f"{entry.name} needs the package {package}, which is not installed.", fix="Install it with: python setup.py extras optimizers")
+    try:
+        return getattr(importlib.import_module(entry.module), entry.name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError("optimizer_type", f'"{entry.module}.{entry.name}" is no optimizer.', fix="Give a name from the list, or module.Class.") from error

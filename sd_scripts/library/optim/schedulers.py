@@ -1,0 +1,92 @@
+"""Learning-rate schedules on a real optimizer. The curves themselves are in survey/curves.py, where the GUI can draw them."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer as TorchOptimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from sd_scripts.errors import ConfigError
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.params.words import parse_words
+from sd_scripts.survey.curves import make_curve
+
+
+class Scheduler(Protocol):
+    """What the loop uses of a schedule: one `step` per optimizer step, and its state."""
+
+    def step(self) -> None:
+        """Move on to the next optimizer step's rates."""
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group for the next update."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+
+
+class OwnRates:
+    """For optimizers that find their rates themselves (schedule-free, Adafactor with relative steps): changes nothing, reports what is there."""
+
+    def __init__(self, optimizer: TorchOptimizer) -> None:
+        self.optimizer = optimizer
+
+    def step(self) -> None:
+        """Nothing to do: the optimizer keeps its own time."""
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group; where the optimizer has none yet, 0."""
+        return [_own_rate(self.optimizer, group) for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: the state is the optimizer's."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _own_rate(optimizer: TorchOptimizer, group: dict[str, Any]) -> float:
+    if group.get("lr") is not None:
+        return float(group["lr"])
+    state = optimizer.state[group["params"][0]]
+    get_lr = getattr(optimizer, "_get_lr", None)  # transformers' Adafactor keeps the relative step there
+    return float(get_lr(group, state)) if get_lr is not None and "step" in state else 0.0
+
+
+def build_scheduler(optimizer: TorchOptimizer, config: LRSchedule, *, total_steps: int, warmup_steps: int, decay_steps: int) -> Scheduler:
+    """Learning-rate schedule of one run. All counts are optimizer steps of the whole run, over all processes.
+
+    Raises:
+        ConfigError: unknown name, a warm-up that does not fit, arguments that the schedule does not take.
+    """
+    if config.lr_scheduler_type:
+        return _custom(optimizer, config, warmup_steps)
+    curve = make_curve(config, total_steps=total_steps, warmup_steps=warmup_steps, decay_steps=decay_steps)
+    lambdas = [partial(_multiplier, curve.multiplier, float(group["lr"])) for group in optimizer.param_groups]
+    return LambdaLR(optimizer, lambdas)
+
+
+def _multiplier(curve: Any, base_lr: float, step: int) -> float:
+    return curve(step, base_lr=base_lr)
+
+
+def _custom(optimizer: TorchOptimizer, config: LRSchedule, warmup_steps: int) -> Scheduler:
+    """A scheduler class of the user's: a name in torch.optim.lr_scheduler, or a dotted path."""
+    if warmup_steps:
+        raise ConfigError("lr_warmup_steps", f"{config.lr_scheduler_type} has no warm-up of ours.", fix="Set lr_warmup_steps to 0.")
+    module_name, _, class_name = config.lr_scheduler_type.rpartition(".")
+    try:
+        module = importlib.import_module(module_name) if module_name else torch.optim.lr_scheduler
+        return getattr(module, class_name)(optimizer, **parse_words("lr_scheduler_args", config.lr_scheduler_args))
+    except (ImportError, AttributeError) as error:
+        raise ConfigError("lr_scheduler_type", f'"{config.lr_scheduler_type}" is not to be found: {error}.', fix="Give a class as module.Class.") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError("lr_scheduler_args", f"{config.lr_scheduler_type} does not take them: {error}.") from error
