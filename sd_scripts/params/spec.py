@@ -64,8 +64,8 @@ def param(default: Any, help: str = "", **hints: Any) -> Any:
 class Parameter:
     """One option, read from its field: everything that flag, TOML key, check, widget and docs need.
 
-    `kind` is the type of one value ("number" takes int or float and keeps which), `optional` says that None is a value, `many` that it is a list (a tuple
-    in the section), `choices` are the allowed values without None.
+    `kind` is the type of one value ("number" takes int or float and keeps which), `optional` says that None is a value, `many` that it is a list
+    (a tuple in the section), `choices` are the allowed values without None.
     """
 
     name: str

@@ -1,0 +1,131 @@
+"""The trainers that exist: which script takes which sections of options. What an option means is said in its section."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from sd_scripts.params.cache import Cache, Loader
+from sd_scripts.params.captions import Captions
+from sd_scripts.params.dataset import Folders
+from sd_scripts.params.distributed import Distributed
+from sd_scripts.params.files import ConfigFile
+from sd_scripts.params.hub import HuggingFace
+from sd_scripts.params.images import Augmentation, Images
+from sd_scripts.params.launcher import Launcher
+from sd_scripts.params.logging import Logging
+from sd_scripts.params.loss import Loss, SNRWeight
+from sd_scripts.params.memory import Attention, Compile, Memory, Precision
+from sd_scripts.params.metadata import Metadata
+from sd_scripts.params.model import SDModel, SourceModel
+from sd_scripts.params.network import LoRAArgs, Network
+from sd_scripts.params.noise import NoiseDDPM, Timesteps
+from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.samples import Samples
+from sd_scripts.params.saving import Saving, State
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.params.spec import Parameter, Section, section_of
+from sd_scripts.params.text import ClipText
+from sd_scripts.params.training import Training
+from sd_scripts.params.validation import Validation
+
+
+@dataclass(frozen=True)
+class Command:
+    """One trainer or tool: `script` without ".py", the model `family`, the `method`, and the sections it takes.
+
+    The sections stand in the order in which a form shows them. `defaults` overrides the defaults of single options.
+    """
+
+    script: str
+    family: str
+    method: str
+    title: str
+    kind: Literal["train", "tool"]
+    sections: tuple[type, ...]
+    defaults: Mapping[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def descriptions(self) -> tuple[Section, ...]:
+        """What each section declares, in the order of `sections`."""
+        return tuple(section_of(cls) for cls in self.sections)
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every option, with this command's defaults."""
+        return tuple(self._with_default(parameter) for section in self.descriptions for parameter in section.params)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Parameter]:
+        """Every option by its name."""
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    def parameter(self, name: str) -> Parameter:
+        """The option called `name`. Raises KeyError."""
+        return self.by_name[name]
+
+    def section(self, name: str) -> Section:
+        """The section that declares the option called `name`. Raises KeyError."""
+        return next(section for section in self.descriptions if section.name == self.by_name[name].section)
+
+    @cached_property
+    def flags(self) -> tuple[Parameter, ...]:
+        """The options that the script itself takes on its command line: all but those of a list (`network_args`) and of the launcher."""
+        sinks = {section.name: section.sink for section in self.descriptions}
+        return tuple(parameter for parameter in self.parameters if sinks[parameter.section] in ("flag", "dataset"))
+
+    def _with_default(self, parameter: Parameter) -> Parameter:
+        if parameter.name not in self.defaults:
+            return parameter
+        return dataclasses.replace(parameter, default=self.defaults[parameter.name])
+
+
+LORA_SECTIONS = (
+    SourceModel,
+    SDModel,
+    Folders,
+    Images,
+    Captions,
+    Augmentation,
+    Training,
+    Optimizer,
+    LRSchedule,
+    Network,
+    LoRAArgs,
+    ClipText,
+    Precision,
+    Memory,
+    Attention,
+    Cache,
+    Loader,
+    Loss,
+    SNRWeight,
+    NoiseDDPM,
+    Timesteps,
+    Samples,
+    Saving,
+    State,
+    Logging,
+    Metadata,
+    Validation,
+    Launcher,
+    Distributed,
+    Compile,
+    HuggingFace,
+    ConfigFile,
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command("train_network", family="sd", method="adapter", title="LoRA for Stable Diffusion 1.x and 2.x", kind="train", sections=LORA_SECTIONS),
+)
+
+
+def command(script: str) -> Command:
+    """The command whose script is `script`, with or without ".py". Raises KeyError."""
+    for row in COMMANDS:
+        if row.script == script.removesuffix(".py"):
+            return row
+    raise KeyError(script)

@@ -1,0 +1,61 @@
+"""Options: where the pictures are."""
+
+from __future__ import annotations
+
+from sd_scripts.params.reasons import FOR_MASKS, FOR_METADATA_FILES, NOT_YET
+from sd_scripts.params.spec import param, section
+
+
+@section("Pictures")
+class Folders:
+    """Where the pictures are."""
+
+    train_data_dir: str | None = param(
+        None,
+        "The folder of your pictures: either the pictures themselves, or folders named like 10_cat, where 10 is how often each is shown per epoch.",
+        label="Picture folder",
+        path="folder",
+        advanced=False,
+    )
+    reg_data_dir: str | None = param(
+        None,
+        "Pictures of the same class that keep the model from forgetting it, in folders named like 1_cat. They take half of the training time.",
+        label="Regularisation folder",
+        path="folder",
+    )
+    dataset_config: str | None = param(
+        None,
+        "A dataset file (.toml or .json) that describes several folders, each with its own options. It replaces the two folders above.",
+        label="Dataset file",
+        path="file",
+    )
+    in_json: str | None = param(None, "A metadata file with captions and tags.", label="Metadata file", path="file", unavailable=FOR_METADATA_FILES)
+    dataset_repeats: int = param(
+        1,
+        "How often each picture is shown per epoch, for a plain folder. More repeats make longer epochs, not a better result by themselves.",
+        label="Repeats",
+        min=1,
+        step=1,
+        advanced=False,
+    )
+    class_tokens: str | None = param(
+        None,
+        'Caption of every picture that has no caption file, for a plain folder: a rare word and what it is, such as "sks cat".',
+        label="Caption without file",
+        own=True,
+        advanced=False,
+    )
+    dataset_class: str | None = param(
+        None, "Dotted path of a dataset class of your own.", unavailable=f"{NOT_YET}: datasets are read by the trainer's own loader only."
+    )
+    conditioning_data_dir: str | None = param(
+        None, "Folder of masks or conditioning pictures.", label="Mask folder", path="folder", unavailable=FOR_MASKS
+    )
+    cache_info: bool = param(
+        False,
+        "Write picture sizes and captions to a file in the picture folder, to start faster next time.",
+        unavailable=f"{NOT_YET}: only headers are read at start, which takes seconds for many thousand pictures.",
+    )
+    debug_dataset: bool = param(
+        False, "Show the pictures and captions instead of training.", unavailable=f"{NOT_YET}: it comes with a page for the dataset."
+    )

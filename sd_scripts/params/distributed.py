@@ -1,0 +1,26 @@
+"""Options: training on several devices."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sd_scripts.params.reasons import FOR_DDP, FOR_DEEPSPEED
+from sd_scripts.params.spec import param, section
+
+
+@section("Several devices")
+class Distributed:
+    """Options of distributed training."""
+
+    ddp_timeout: int | None = param(None, "Minutes that processes wait for each other.", label="DDP timeout", min=1)
+    ddp_gradient_as_bucket_view: bool = param(False, "Share memory between gradients and the exchange.", label="DDP bucket view", unavailable=FOR_DDP)
+    ddp_static_graph: bool = param(False, "Tell DDP that the model never changes.", label="DDP static graph", unavailable=FOR_DDP)
+    deepspeed: bool = param(False, "Train with DeepSpeed.", label="DeepSpeed", unavailable=FOR_DEEPSPEED)
+    zero_stage: Literal[0, 1, 2, 3] = param(2, "What DeepSpeed spreads over the devices.", label="ZeRO stage", unavailable=FOR_DEEPSPEED)
+    offload_optimizer_device: Literal["cpu", "nvme"] | None = param(None, "Where DeepSpeed keeps the optimizer.", unavailable=FOR_DEEPSPEED)
+    offload_optimizer_nvme_path: str | None = param(None, "Folder for the optimizer on disk.", path="folder", unavailable=FOR_DEEPSPEED)
+    offload_param_device: Literal["cpu", "nvme"] | None = param(None, "Where DeepSpeed keeps the weights.", unavailable=FOR_DEEPSPEED)
+    offload_param_nvme_path: str | None = param(None, "Folder for the weights on disk.", path="folder", unavailable=FOR_DEEPSPEED)
+    zero3_init_flag: bool = param(False, "Build the model spread over the devices.", unavailable=FOR_DEEPSPEED)
+    zero3_save_16bit_model: bool = param(False, "Save 16-bit weights with ZeRO stage 3.", unavailable=FOR_DEEPSPEED)
+    fp16_master_weights_and_gradients: bool = param(False, "Keep DeepSpeed's master copies in fp16.", unavailable=FOR_DEEPSPEED)

@@ -1,0 +1,124 @@
+"""Stable Diffusion 1.x and 2.x: facts that need no weights. The tensors by which their files are recognised stand in `signatures`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sd_scripts.params.families.facts import FamilyFacts, PreviewDefaults
+
+FACTS = FamilyFacts(
+    name="sd",
+    title="Stable Diffusion 1.x and 2.x",
+    kinds=("sd1", "sd2"),
+    scripts=MappingProxyType({"adapter": "train_network"}),
+    latent_channels=4,
+    latent_stride=8,
+    bucket_divisor=64,
+    cache_suffix="_sd.npz",
+    adapter_blocks=25,
+    resolution_of=MappingProxyType({"sd1": 512, "sd2": 768}),
+    preview=PreviewDefaults(width=512, height=512, sample_steps=30, scale=7.5, divisor=8, smallest=64),
+)
+
+USED_TEXT_LAYERS = {"sd2": 23}
+"""Layers of the text encoder that are loaded, where that is fewer than the file holds: 2.x conditions on the last but one."""
+
+CLIP_LAYER = re.compile(
+    r"cond_stage_model\.transformer\.(?:text_model\.)?encoder\.layers\.(\d+)\.(self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])\.weight"
+)
+OPEN_CLIP_LAYER = re.compile(
+    r"cond_stage_model\.model\.transformer\.resblocks\.(\d+)\.(attn\.in_proj_weight|attn\.out_proj\.weight|mlp\.c_fc\.weight|mlp\.c_proj\.weight)"
+)
+FOLDER_TEXT_LAYER = re.compile(r"text_encoder/(?:text_model\.)?encoder\.layers\.(\d+)\.(self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])\.weight")
+OPEN_CLIP_NAMES = {
+    "attn.in_proj_weight": ("self_attn_k_proj", "self_attn_v_proj", "self_attn_q_proj"),
+    "attn.out_proj.weight": ("self_attn_out_proj",),
+    "mlp.c_fc.weight": ("mlp_fc1",),
+    "mlp.c_proj.weight": ("mlp_fc2",),
+}
+"""Modules of the text encoder that an adapter wraps, by OpenCLIP's tensor: its fused projection is three of them."""
+
+_UNET = re.compile(r"model\.diffusion_model\.(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:(\d+)\.)?(.+)\.weight")
+_FOLDER_UNET = re.compile(r"unet/(?:(down_blocks|up_blocks)\.(\d+)|(mid_block))\.(attentions|resnets|downsamplers|upsamplers)\.(\d+)\.(.+)\.weight")
+_DOWNSAMPLER = re.compile(r"model\.diffusion_model\.input_blocks\.(\d+)\.0\.op\.weight")
+_RESNET = {"in_layers.2": "conv1", "out_layers.3": "conv2", "emb_layers.1": "time_emb_proj", "skip_connection": "conv_shortcut"}
+_INNER = {
+    "attentions": re.compile(r"proj_in|proj_out|transformer_blocks\.\d+\.(?:attn[12]\.to_(?:[qkv]|out\.0)|ff\.net\.(?:0\.proj|2))"),
+    "resnets": re.compile("|".join(_RESNET.values())),
+    "downsamplers": re.compile("conv"),
+    "upsamplers": re.compile("conv"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UNetPlace:
+    """A module of the U-Net by its place in diffusers' tree: `part` is down_blocks, mid_block or up_blocks, `inner` lies in the `index`-th `kind`."""
+
+    part: str
+    level: int
+    kind: str
+    index: int
+    inner: str
+
+    @property
+    def lora_name(self) -> str:
+        """kohya's name of an adapter at this place."""
+        level = "" if self.part == "mid_block" else f"_{self.level}"
+        return f"lora_unet_{self.part}{level}_{self.kind}_{self.index}_{self.inner.replace('.', '_')}"
+
+    @property
+    def block(self) -> int:
+        """kohya's block index: 0 before the first block, 1...11 down, 12 middle, 13...24 up."""
+        if self.part == "mid_block":
+            return 12
+        if self.part == "down_blocks":
+            return 1 + 3 * self.level + (2 if self.kind == "downsamplers" else self.index)
+        return 13 + 3 * self.level + (2 if self.kind == "upsamplers" else self.index)
+
+    @property
+    def needs_conv(self) -> bool:
+        """Whether an adapter goes here only with `conv_dim`: everything outside attentions."""
+        return self.kind != "attentions"
+
+
+def unet_places(names: Iterable[str]) -> dict[str, UNetPlace]:
+    """Where an adapter may go, by the weight's name: LDM names (`model.diffusion_model.`) or a folder's (`unet/`). Other weights are left out."""
+    names = tuple(names)
+    downsamplers = [int(found.group(1)) for found in map(_DOWNSAMPLER.fullmatch, names) if found]
+    period = min(downsamplers, default=3)
+    places = {name: _ldm_place(name, period) if name.startswith("model.") else _folder_place(name) for name in names}
+    return {name: place for name, place in places.items() if place is not None and _INNER[place.kind].fullmatch(place.inner)}
+
+
+def _folder_place(name: str) -> UNetPlace | None:
+    found = _FOLDER_UNET.fullmatch(name)
+    if not found:
+        return None
+    part, level, middle, kind, index, inner = found.groups()
+    return UNetPlace(part or middle, int(level or 0), kind, int(index), inner)
+
+
+def _ldm_place(name: str, period: int) -> UNetPlace | None:
+    """`period` is the number of LDM blocks per level; the first input block is the convolution before all levels."""
+    found = _UNET.fullmatch(name)
+    if not found:
+        return None
+    part, number, position, inner = found[1], int(found[2]), found[3], found[4]
+    if part == "middle_block":
+        inner = f"{position}.{inner}" if position else inner
+        return (
+            UNetPlace("mid_block", 0, "attentions", 0, inner)
+            if number == 1
+            else UNetPlace("mid_block", 0, "resnets", number // 2, _RESNET.get(inner, ""))
+        )
+    side, at = ("down_blocks", number - 1) if part == "input_blocks" else ("up_blocks", number)
+    if at < 0:
+        return None
+    if inner in ("op", "conv"):
+        return UNetPlace(side, at // period, "downsamplers" if inner == "op" else "upsamplers", 0, "conv")
+    if position == "1":
+        return UNetPlace(side, at // period, "attentions", at % period, inner)
+    return UNetPlace(side, at // period, "resnets", at % period, _RESNET.get(inner, ""))

@@ -1,0 +1,70 @@
+"""Options: the distance between prediction and target, and how much each timestep counts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sd_scripts.params.reasons import FOR_MASKS
+from sd_scripts.params.spec import param, section
+
+
+@section("Loss")
+class Loss:
+    """Distance between prediction and target."""
+
+    loss_type: Literal["l1", "l2", "huber", "smooth_l1"] = param(
+        "l2", "How errors are measured. l2 is the usual; huber and smooth_l1 forgive outliers, which helps with pictures of mixed quality."
+    )
+    huber_schedule: Literal["constant", "exponential", "snr"] = param(
+        "snr", "How huber's threshold changes with the noise level.", when={"loss_type": ("huber", "smooth_l1")}
+    )
+    huber_c: float = param(
+        0.1,
+        "Error at which huber turns from squared to linear: smaller forgives more.",
+        label="Huber threshold",
+        min=0,
+        exclusive_min=True,
+        step=0.01,
+        when={"loss_type": ("huber", "smooth_l1")},
+    )
+    huber_scale: float = param(1.0, "Factor on that threshold.", min=0, exclusive_min=True, step=0.1, when={"loss_type": ("huber", "smooth_l1")})
+    prior_loss_weight: float = param(
+        1.0,
+        "How much regularisation pictures count, from 0 to 1. Less learns your pictures harder.",
+        label="Weight of regularisation",
+        min=0,
+        step=0.1,
+        when={"reg_data_dir": True},
+    )
+    masked_loss: bool = param(False, "Learn only inside a mask.", unavailable=FOR_MASKS)
+
+
+@section("SNR weighting")
+class SNRWeight:
+    """Weight of each timestep by its signal-to-noise ratio: only for families that have one."""
+
+    min_snr_gamma: float | None = param(
+        None,
+        "Let steps with little noise count less, so that learning is steadier. 5 is the paper's value, 0 or empty is off.",
+        label="Min-SNR gamma",
+        min=0,
+        max=20,
+        step=0.5,
+    )
+    debiased_estimation_loss: bool = param(
+        False, "Weight timesteps so that each counts alike for the final picture. An alternative to min-SNR.", label="Debiased loss"
+    )
+    scale_v_pred_loss_like_noise_pred: bool = param(
+        False,
+        "Weight the loss of a v-prediction model as that of a noise-prediction one.",
+        label="Weight v like noise",
+        when={"v_parameterization": True},
+    )
+    v_pred_like_loss: float | None = param(
+        None,
+        "Add this much of a v-prediction loss to a noise-prediction model's.",
+        label="V-like loss",
+        min=0,
+        step=0.1,
+        when={"v_parameterization": False},
+    )

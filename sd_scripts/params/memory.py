@@ -1,0 +1,66 @@
+"""Options: number formats, memory against speed, attention, compilation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sd_scripts.params.reasons import FOR_COMPILE, FOR_FP8, FOR_FULL_HALF, FOR_OFFLOAD, FOR_VRAM
+from sd_scripts.params.spec import param, section
+
+
+@section("Precision")
+class Precision:
+    """Number formats."""
+
+    mixed_precision: Literal["no", "fp16", "bf16"] = param(
+        "no",
+        "Compute in 16 bits: half the memory, about twice the speed on a GPU. bf16 is for cards from 2020 on, fp16 for older ones.",
+        advanced=False,
+    )
+    full_fp16: bool = param(False, "Train wholly in fp16, weights and gradients too.", label="Full fp16", unavailable=FOR_FULL_HALF)
+    full_bf16: bool = param(False, "Train wholly in bf16, weights and gradients too.", label="Full bf16", unavailable=FOR_FULL_HALF)
+    fp8_base: bool = param(False, "Hold the base model in 8 bits.", label="Base model in 8 bits", unavailable=FOR_FP8)
+    fp8_base_unet: bool = param(False, "Hold only the U-Net in 8 bits.", label="U-Net in 8 bits", unavailable=FOR_FP8)
+
+
+@section("Memory")
+class Memory:
+    """What trades speed for memory."""
+
+    gradient_checkpointing: bool = param(
+        False, "Compute parts of the model twice instead of keeping them: far less video memory, about a quarter slower, the same result."
+    )
+    cpu_offload_checkpointing: bool = param(
+        False, "Keep checkpointed activations in main memory.", label="Offload checkpoints", unavailable=FOR_OFFLOAD
+    )
+    lowram: bool = param(False, "Load models straight to video memory.", label="Low main memory", unavailable=FOR_VRAM)
+    highvram: bool = param(False, "Never free video memory between steps.", label="Much video memory", unavailable=FOR_VRAM)
+
+
+@section("Attention")
+class Attention:
+    """Which attention kernel."""
+
+    sdpa: bool = param(
+        False, "Attention by PyTorch's own fast kernels. They are always used, so this only says so.", label="PyTorch attention (sdpa)"
+    )
+    xformers: bool = param(
+        False,
+        "Asks for the xformers package. PyTorch's own attention is used instead: the same result, as fast, no package. A warning says so.",
+        label="xformers attention",
+    )
+    mem_eff_attn: bool = param(
+        False,
+        "Asks for an old, slow attention. PyTorch's own is used instead: the same result in as little memory. A warning says so.",
+        label="Memory-efficient attention",
+    )
+
+
+@section("Compilation")
+class Compile:
+    """torch.compile."""
+
+    torch_compile: bool = param(False, "Compile the model for speed.", label="Compile the model", unavailable=FOR_COMPILE)
+    dynamo_backend: Literal[
+        "eager", "aot_eager", "inductor", "aot_ts_nvfuser", "nvprims_nvfuser", "cudagraphs", "ofi", "fx2trt", "onnxrt", "tensort", "ipex", "tvm"
+    ] = param("inductor", "The compiler that is used.", label="Compiler", unavailable=FOR_COMPILE)

@@ -1,0 +1,8 @@
+"""Configs of kohya's programs, read leniently: what can be taken is taken, and every key is accounted for in a row."""
+
+from __future__ import annotations
+
+from sd_scripts.params.migrate.files import import_any
+from sd_scripts.params.migrate.ledger import Imported, Row
+
+__all__ = ["Imported", "Row", "import_any"]

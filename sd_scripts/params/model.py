@@ -1,0 +1,44 @@
+"""Options: the base model."""
+
+from __future__ import annotations
+
+from sd_scripts.params.spec import param, section
+
+
+@section("Base model")
+class SourceModel:
+    """The model to start from, and how its parts are loaded."""
+
+    pretrained_model_name_or_path: str | None = param(
+        None,
+        "The model that learns: a .safetensors or .ckpt file, a diffusers folder, or a Hugging Face id. The LoRA fits this model and its relatives.",
+        label="Base model",
+        path="any",
+        advanced=False,
+        suggestions=("stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1"),
+    )
+    vae: str | None = param(
+        None, "Another VAE than the model's own: a file or a folder. Needed only if the model's VAE is missing or broken.", label="VAE", path="any"
+    )
+    no_half_vae: bool = param(
+        False, "Keep the VAE in 32 bits. Slower to cache, but mends black pictures and NaN latents with 16-bit precision.", label="VAE in 32 bits"
+    )
+    tokenizer_cache_dir: str | None = param(
+        None,
+        "Folder for downloaded vocabulary files.",
+        label="Tokenizer folder",
+        path="folder",
+        unavailable="not needed: the CLIP vocabulary is part of the installation.",
+    )
+
+
+@section("Stable Diffusion version")
+class SDModel:
+    """What a Stable Diffusion 1.x or 2.x file does not say about itself."""
+
+    v2: bool = param(False, "The base model is Stable Diffusion 2.x. It is seen from the file, so this only confirms it.", label="SD 2.x")
+    v_parameterization: bool = param(
+        False,
+        "The model predicts velocity instead of noise, as SD 2.x at 768 does. No file says it reliably, and a wrong choice ruins the result.",
+        label="V-prediction",
+    )

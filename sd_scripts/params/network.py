@@ -1,0 +1,146 @@
+"""Options: the LoRA that is trained."""
+
+from __future__ import annotations
+
+from sd_scripts.params.spec import param, section
+
+LORA_MODULE = "networks.lora"
+
+UNET_BLOCKS = 25
+"""Blocks of the SD 1.x and 2.x U-Net as kohya counts them: 12 down, 1 mid, 12 up."""
+
+BLOCKS_WITHOUT_ATTENTION = (0, 3, 6, 9, 10, 11, 13, 14, 15)
+"""Indices (from 0) of the blocks that hold no attention: IN0, IN3, IN6, IN9, IN10, IN11, OUT0, OUT1, OUT2. Only a conv rank has an effect there."""
+
+
+@section("LoRA")
+class Network:
+    """The adapter that is trained."""
+
+    network_module: str | None = param(
+        None, "The kind of adapter. networks.lora is the LoRA that every program loads.", label="Adapter", suggestions=(LORA_MODULE,)
+    )
+    network_dim: int | None = param(
+        None,
+        "Rank of the LoRA: how much it can hold. 8 to 32 suffices for a person or a thing, more for a style; the file grows with it. Empty: 4.",
+        label="Rank",
+        min=1,
+        step=1,
+        advanced=False,
+    )
+    network_alpha: float = param(
+        1.0,
+        "The LoRA's strength is alpha divided by rank, so a lower alpha asks for a higher rate. Half the rank is common; 0 means the rank itself.",
+        label="Alpha",
+        min=0,
+        step=1,
+        advanced=False,
+    )
+    network_dropout: float | None = param(
+        None,
+        "Share of the LoRA's inner values set to 0 at random in each step, against learning by heart. 0.1 is much.",
+        label="Dropout",
+        min=0,
+        max=1,
+        step=0.05,
+    )
+    unet_lr: float | None = param(None, "Learning rate of the U-Net. Empty: the main rate. 0: the U-Net is not trained.", label="U-Net rate", min=0)
+    text_encoder_lr: tuple[float, ...] | None = param(
+        None,
+        "Learning rate of the text encoder, usually half the main rate or less. Empty: the main rate. 0: it is not trained, which is often enough.",
+        label="Text encoder rate",
+        min=0,
+    )
+    stop_text_encoder_training: int | float | None = param(
+        None,
+        "Stop training the text encoder after this many steps; below 1, or as 50%, after this share of the run. 0 or empty: never; -1: at once.",
+        label="Stop text encoder",
+        min=-1,
+        own=True,
+    )
+    network_train_unet_only: bool = param(
+        False, "Train the U-Net only, and leave the text encoder as it is: less memory, words keep their meaning.", label="U-Net only"
+    )
+    network_train_text_encoder_only: bool = param(False, "Train the text encoder only, and leave the U-Net as it is.", label="Text encoder only")
+    network_weights: str | None = param(None, "A LoRA file to go on from. It is read, not overwritten.", label="Continue from LoRA", path="file")
+    dim_from_weights: bool = param(
+        False,
+        "Take rank and alpha from that LoRA file instead of from the fields above.",
+        label="Rank from that LoRA",
+        when={"network_weights": True},
+    )
+    base_weights: tuple[str, ...] | None = param(
+        None, "LoRA files that are merged into the base model before training starts.", label="Merge LoRAs first", path="file"
+    )
+    base_weights_multiplier: tuple[float, ...] | None = param(
+        None, "Strength of each merged LoRA, in the same order. Missing ones count 1.", label="Their strengths", when={"base_weights": True}
+    )
+    scale_weight_norms: float | None = param(
+        None,
+        "Keep the norm of each LoRA layer at or below this; 1 is a start. Against overtraining. 0 or empty: off.",
+        label="Limit weight norms",
+        min=0,
+        step=0.1,
+    )
+    network_args: tuple[str, ...] | None = param(
+        None,
+        "Arguments of the adapter as key=value, as kohya writes them. The fields of the section below are the same, typed.",
+        label="Adapter arguments",
+    )
+
+
+@section("LoRA blocks and dropout", sink="list:network_args", when={"network_module": LORA_MODULE})
+class LoRAArgs:
+    """Typed form of `network_args` for `networks.lora`: kohya's `key=value` words."""
+
+    conv_dim: int | None = param(
+        None,
+        "Also train the 3x3 convolutions (LoCon), with this rank. Holds more style; the file grows. Empty: off.",
+        label="Conv rank",
+        min=1,
+        step=1,
+    )
+    conv_alpha: float | None = param(None, "Alpha of the convolutions. Empty: 1.", label="Conv alpha", min=0, step=1, when={"conv_dim": True})
+    rank_dropout: float | None = param(None, "Share of ranks switched off at random for each picture.", min=0, max=1, step=0.05)
+    module_dropout: float | None = param(
+        None, "Share of whole LoRA layers switched off at random in each step.", label="Layer dropout", min=0, max=1, step=0.05
+    )
+    loraplus_lr_ratio: float | None = param(
+        None,
+        "LoRA+: train the second matrix of each pair at this many times the rate. 16 is the paper's value; learns faster.",
+        label="LoRA+ ratio",
+        min=0,
+        step=1,
+    )
+    loraplus_unet_lr_ratio: float | None = param(None, "LoRA+ ratio of the U-Net alone.", label="LoRA+ ratio, U-Net", min=0, step=1)
+    loraplus_text_encoder_lr_ratio: float | None = param(
+        None, "LoRA+ ratio of the text encoder alone.", label="LoRA+ ratio, text encoder", min=0, step=1
+    )
+    block_dims: str | None = param(
+        None,
+        "Rank of each of the 25 U-Net blocks, separated by commas: 12 down, 1 mid, 12 up. Nine of them have no attention and ignore it.",
+        label="Block ranks",
+    )
+    block_alphas: str | None = param(
+        None, "Alpha of each of the 25 U-Net blocks. Empty: alpha for all.", label="Block alphas", when={"block_dims": True}
+    )
+    conv_block_dims: str | None = param(None, "Conv rank of each of the 25 U-Net blocks.", label="Block conv ranks")
+    conv_block_alphas: str | None = param(
+        None, "Conv alpha of each of the 25 U-Net blocks.", label="Block conv alphas", when={"conv_block_dims": True}
+    )
+    down_lr_weight: str | None = param(
+        None,
+        "Factors of the rate for the 12 down blocks, or one of cosine, sine, linear, reverse_linear, zeros, optionally with +base.",
+        label="Down block weights",
+        suggestions=("cosine", "sine", "linear", "reverse_linear", "zeros"),
+    )
+    mid_lr_weight: str | None = param(None, "Factor of the rate for the mid block.", label="Mid block weight")
+    up_lr_weight: str | None = param(
+        None,
+        "Factors of the rate for the 12 up blocks, as for the down blocks.",
+        label="Up block weights",
+        suggestions=("cosine", "sine", "linear", "reverse_linear", "zeros"),
+    )
+    block_lr_zero_threshold: float | None = param(
+        None, "Blocks whose factor is this or less get no LoRA at all. Empty: 0.", label="Drop blocks up to weight", min=0, step=0.05
+    )

@@ -1,0 +1,19 @@
+"""Why options are refused: shared sentences for options whose effect is not built."""
+
+from __future__ import annotations
+
+NOT_YET = "not available yet"
+FOR_METADATA_FILES = f"{NOT_YET}: data sets described by a metadata file come with full fine-tuning."
+FOR_MASKS = f"{NOT_YET}: masks come with a later version."
+FOR_FP8 = f"{NOT_YET}: 8-bit base weights come with a later version. Use mixed_precision."
+FOR_FULL_HALF = f"{NOT_YET}: training wholly in 16 bits comes with a later version. Use mixed_precision."
+FOR_OFFLOAD = f"{NOT_YET}: moving activations to main memory comes with the transformer models. Use gradient_checkpointing."
+FOR_COMPILE = f"{NOT_YET}: compiling the model comes with a later version."
+FOR_HUB = f"{NOT_YET}: nothing is uploaded to or resumed from Hugging Face. Copy the files from output_dir."
+FOR_WANDB = f"{NOT_YET}: runs are logged to TensorBoard files only. Use log_with tensorboard."
+FOR_CONSOLE = f"{NOT_YET}: everything is printed in plain lines, and a run's folder keeps them in log.txt."
+FOR_VALIDATION = f"{NOT_YET}: no pictures are kept aside for validation."
+FOR_DEEPSPEED = f"{NOT_YET}: DeepSpeed comes with a later version."
+FOR_DDP = f"{NOT_YET}: gradients are averaged in one exchange of our own, which has no such setting."
+FOR_SKIPPING = f"{NOT_YET}: a resumed run goes on exactly where it stopped. Use resume."
+FOR_VRAM = f"{NOT_YET}: models are always loaded straight to the device, and memory is freed when it is needed."

@@ -1,0 +1,159 @@
+"""Rules on what a run starts from, writes and shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from sd_scripts.params.config import Config
+from sd_scripts.params.launcher import Launcher
+from sd_scripts.params.logging import Logging
+from sd_scripts.params.memory import Attention, Precision
+from sd_scripts.params.model import SDModel, SourceModel
+from sd_scripts.params.problem import Problem, error, warning
+from sd_scripts.params.reasons import FOR_WANDB
+from sd_scripts.params.rules.rule import Rule, is_installed, were_given
+from sd_scripts.params.samples import Samples
+from sd_scripts.params.saving import Saving, State
+from sd_scripts.params.text import ClipText
+
+PROMPT_FILES = (".txt", ".toml", ".json")
+
+
+def model_is_named(config: Config) -> Iterator[Problem]:
+    """A run starts from a model."""
+    if not config[SourceModel].pretrained_model_name_or_path:
+        yield error("pretrained_model_name_or_path", "No base model is given.", "Name a .safetensors or .ckpt file, a diffusers folder or a hub id.")
+
+
+def output_is_named(config: Config) -> Iterator[Problem]:
+    """A run writes somewhere, under a name that is no path."""
+    saving = config[Saving]
+    if not saving.output_dir:
+        yield error("output_dir", "No output folder is given.", "Name the folder that the result is written to.")
+    if saving.output_name and (PurePath(saving.output_name).name != saving.output_name or "\\" in saving.output_name):
+        yield error("output_name", f"{saving.output_name!r} holds a folder.", "Give the folder with output_dir, and a plain name here.")
+
+
+def attention_is_pytorchs(config: Config) -> Iterator[Problem]:
+    """Which kernel computes attention changes speed and memory, not the result: old configs go on working, and are told."""
+    for name in ("xformers", "mem_eff_attn"):
+        if getattr(config[Attention], name):
+            yield warning(name, "PyTorch's own attention (sdpa) is used instead: the same result, as fast.", "Leave it out, or write sdpa.")
+
+
+def v2_takes_no_clip_skip(config: Config) -> Iterator[Problem]:
+    """SD 2.x learned with its second-last layer, which its files already end with."""
+    if config[SDModel].v2 and (config[ClipText].clip_skip or 1) > 1:
+        yield warning("clip_skip", "SD 2.x models are not made for it.", "Leave it out.")
+
+
+def prompts_for_samples(config: Config) -> Iterator[Problem]:
+    """Samples need prompts, in a file or as text that a form has kept, and prompts a moment to draw them."""
+    samples = config[Samples]
+    typed = str(config.studio.get("prompts") or "").strip()
+    wanted = [name for name in ("sample_every_n_steps", "sample_every_n_epochs", "sample_at_first") if getattr(samples, name)]
+    if wanted and not samples.sample_prompts and not typed:
+        yield error("sample_prompts", f"{wanted[0]} asks for samples, but no prompt file is given.", "Name a prompt file, or turn samples off.")
+    if (samples.sample_prompts or typed) and not wanted:
+        yield warning("sample_prompts", "No samples will be drawn.", "Set sample_every_n_steps, sample_every_n_epochs or sample_at_first.")
+    if samples.sample_prompts and PurePath(samples.sample_prompts).suffix.lower() not in PROMPT_FILES:
+        yield error("sample_prompts", f"{samples.sample_prompts!r} is no prompt file.", f"Its name must end in {', '.join(PROMPT_FILES)}.")
+
+
+def samples_by_epochs_count_first(config: Config) -> Iterator[Problem]:
+    """kohya: sampling by epochs replaces sampling by steps."""
+    samples = config[Samples]
+    if samples.sample_every_n_steps and samples.sample_every_n_epochs:
+        yield warning("sample_every_n_steps", "It has no effect, because sample_every_n_epochs is given too.", "Keep one of them.")
+
+
+def saves_by_ratio_count_first(config: Config) -> Iterator[Problem]:
+    """kohya: a number of saves replaces their distance in epochs."""
+    saving = config[Saving]
+    if saving.save_n_epoch_ratio and saving.save_every_n_epochs:
+        yield warning("save_every_n_epochs", "It has no effect, because save_n_epoch_ratio is given too.", "Keep one of them.")
+
+
+def keeping_needs_saving(config: Config) -> Iterator[Problem]:
+    """What is not saved along the way cannot be pruned."""
+    saving = config[Saving]
+    if saving.save_last_n_epochs and not (saving.save_every_n_epochs or saving.save_n_epoch_ratio):
+        yield warning("save_last_n_epochs", "It has no effect: nothing is saved by epochs.", "Set save_every_n_epochs too.")
+    if saving.save_last_n_steps and not saving.save_every_n_steps:
+        yield warning("save_last_n_steps", "It has no effect: nothing is saved by steps.", "Set save_every_n_steps too.")
+
+
+def last_n_steps_are_steps(config: Config) -> Iterator[Problem]:
+    """save_last_n_steps counts steps, not files."""
+    saving, state = config[Saving], config[State]
+    every = saving.save_every_n_steps or 0
+    for name, last in (("save_last_n_steps", saving.save_last_n_steps), ("save_last_n_steps_state", state.save_last_n_steps_state)):
+        if last and last < every:
+            fix = f"To keep 3 of them, write {3 * every}."
+            yield warning(name, f"It counts steps, not files: of checkpoints every {every} steps only the newest is kept.", fix)
+
+
+def state_files_need_saving(config: Config) -> Iterator[Problem]:
+    """Pruning of states needs states."""
+    state = config[State]
+    for name in were_given(config, "save_last_n_epochs_state", "save_last_n_steps_state"):
+        if getattr(state, name) and not state.save_state:
+            yield warning(name, "It has no effect: no states are saved.", "Set save_state too.")
+
+
+def saved_precision_fits(config: Config) -> Iterator[Problem]:
+    """The weights of a LoRA are trained in 32 bits; bf16 keeps 8 of their digits, fp16 11."""
+    mixed, saved = config[Precision].mixed_precision, config[Saving].save_precision
+    if saved == "bf16" and mixed != "bf16":
+        yield warning(
+            "save_precision",
+            f"bf16 keeps fewer digits than the training in {mixed.replace('no', '32 bits')} had.",
+            "Use fp16, of the same size, or float.",
+        )
+
+
+def log_service_is_built(config: Config) -> Iterator[Problem]:
+    """TensorBoard is the only log service, and it needs a folder and its package."""
+    logging = config[Logging]
+    if logging.log_with in ("wandb", "all"):
+        yield error("log_with", f"{logging.log_with!r} is refused: {FOR_WANDB}", "Write tensorboard, or leave it out.")
+    if logging.log_with == "tensorboard" and not logging.logging_dir:
+        yield error("logging_dir", "TensorBoard needs a folder for its files.", "Name one, or leave log_with out.")
+    if logging.logging_dir and not is_installed("tensorboard"):
+        yield error("logging_dir", "The package tensorboard is not installed.", "Install it with: pip install tensorboard")
+
+
+def secrets_are_unused(config: Config) -> Iterator[Problem]:
+    """A token that nothing reads need not lie about."""
+    for parameter in config.command.parameters:
+        if parameter.hints.secret and parameter.name in config.given:
+            yield warning(parameter.name, "It is not used, and not written to any file.", "Remove it from the config.")
+
+
+def launcher_words_are_words(config: Config) -> Iterator[Problem]:
+    """Extra launcher options are split as a shell does."""
+    text = config[Launcher].extra_accelerate_launch_args or ""
+    try:
+        shlex.split(text)
+    except ValueError:
+        yield error("extra_accelerate_launch_args", f"A quotation mark is not closed in {text!r}.", "Close it, or remove it.")
+
+
+RULES: tuple[Rule, ...] = (
+    model_is_named,
+    attention_is_pytorchs,
+    output_is_named,
+    v2_takes_no_clip_skip,
+    prompts_for_samples,
+    samples_by_epochs_count_first,
+    saves_by_ratio_count_first,
+    keeping_needs_saving,
+    last_n_steps_are_steps,
+    state_files_need_saving,
+    saved_precision_fits,
+    log_service_is_built,
+    secrets_are_unused,
+    launcher_words_are_words,
+)

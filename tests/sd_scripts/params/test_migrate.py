@@ -1,0 +1,240 @@
+"""Other programs' configs: everything that can be taken is, and no key is lost."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sd_scripts.errors import ConfigError
+from sd_scripts.params.check import check
+from sd_scripts.params.commands import command
+from sd_scripts.params.config_file import dumps
+from sd_scripts.params.migrate import Imported, gui, import_any
+from sd_scripts.params.migrate.lora_types import LORA_TYPES
+
+LORA = command("train_network")
+CONFIGS = Path(__file__).parents[2] / "golden" / "configs"
+RUNS = sorted(
+    [*CONFIGS.glob("*.json"), *(path for path in CONFIGS.glob("*.toml") if "dataset" not in path.name and "config-example.toml" not in path.name)]
+)
+
+
+def imported(tmp_path, document: dict, name: str = "a.json") -> Imported:
+    path = tmp_path / name
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return import_any(path, LORA)
+
+
+def outcome(made: Imported, key: str) -> str:
+    return next(row.outcome for row in made.rows if row.key == key)
+
+
+def keys_of(path: Path) -> set[str]:
+    if path.suffix == ".json":
+        return set(json.loads(path.read_text("utf-8-sig")))
+    document = tomllib.loads(path.read_text("utf-8-sig"))
+    return {name for key, value in document.items() for name in (value if isinstance(value, dict) else (key,))}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_every_key_of_a_real_file_has_a_row(path):
+    made = import_any(path, LORA)
+    assert keys_of(path) <= {row.key for row in made.rows}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_what_is_not_taken_is_kept_with_its_value(path):
+    made = import_any(path, LORA)
+    kept = made.config.studio.get("kept", {})
+    for row in made.rows:
+        if row.outcome in ("no counterpart", "unknown") and row.value != "(not shown)":
+            assert kept[row.key] == ("" if row.value is None else row.value)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_an_import_can_be_checked_written_and_read_again(path, tmp_path):
+    made = import_any(path, LORA)
+    check(made.config)
+    again = tmp_path / "again.toml"
+    again.write_text(dumps(made.config), encoding="utf-8")
+    assert dict(import_any(again, LORA).config.given) == dict(made.config.given)
+
+
+def test_a_saved_form_of_the_main_kind_trains_with_paths_alone():
+    made = import_any(CONFIGS / "2024-03_bmaltais_locon-AdamW8bit.json", LORA)
+    config = made.config
+    assert config.value("network_module") == "networks.lora"
+    assert (config.value("conv_dim"), config.value("conv_alpha"), config.value("network_dim")) == (16, 8.0, 16)
+    assert (config.value("optimizer_type"), config.value("resolution")) == ("AdamW8bit", "512,512")
+    assert config.studio["prompts"].startswith("a painting")
+    assert not [problem for problem in check(config) if problem.severity == "error" and problem.field != "optimizer_type"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "value"),
+    [
+        ({"lr_warmup": "10", "lr_scheduler": "cosine"}, "lr_warmup_steps", 0.1),
+        ({"lr_warmup": 10, "lr_warmup_steps": 50, "lr_scheduler": "cosine"}, "lr_warmup_steps", 50),
+        ({"lr_warmup": 10, "lr_scheduler": "constant"}, "lr_warmup_steps", 0),
+        ({"epoch": "3"}, "max_train_epochs", 3),
+        ({"epoch": 3, "max_train_epochs": "5"}, "max_train_epochs", 5),
+        ({"epoch": 3, "max_train_steps": 700}, "max_train_steps", 700),
+        ({"epoch": 3, "max_train_steps": 700}, "max_train_epochs", None),
+        ({"stop_text_encoder_training": 80}, "stop_text_encoder_training", 0.8),
+        ({"stop_text_encoder_training_pct": -1}, "stop_text_encoder_training", -1),
+        ({"stop_text_encoder_training": 0}, "stop_text_encoder_training", None),
+        ({"max_token_length": "75"}, "max_token_length", None),
+        ({"max_token_length": 150}, "max_token_length", 150),
+        ({"caption_extension": ""}, "caption_extension", ".caption"),
+        ({}, "caption_extension", ".txt"),
+        ({"caption_extention": ".cap"}, "caption_extension", ".cap"),
+        ({"xformers": True}, "sdpa", True),
+        ({"xformers": "sdpa"}, "sdpa", True),
+        ({"xformers": "none"}, "sdpa", False),
+        ({"mem_eff_attn": True, "xformers": False}, "sdpa", True),
+        ({"text_encoder_lr": 0, "unet_lr": "1e-4"}, "network_train_unet_only", True),
+        ({"text_encoder_lr": "5e-5", "unet_lr": 0}, "network_train_text_encoder_only", True),
+        ({"text_encoder_lr": 0, "unet_lr": 0, "learning_rate": 1e-3}, "unet_lr", None),
+        ({"seed": 0}, "seed", None),
+        ({"seed": "1234"}, "seed", 1234),
+        ({"noise_offset_type": "Multires", "noise_offset": 0.1, "multires_noise_iterations": 6}, "noise_offset", None),
+        ({"noise_offset_type": "Multires", "noise_offset": 0.1, "multires_noise_iterations": 6}, "multires_noise_iterations", 6),
+        ({"noise_offset_type": "Original", "noise_offset": "0.1", "multires_noise_iterations": 6}, "noise_offset", 0.1),
+        ({"noise_offset": 0, "adaptive_noise_scale": 0.01}, "adaptive_noise_scale", None),
+        ({"gradient_accumulation_steps": 1.0, "bucket_reso_steps": "64.0"}, "bucket_reso_steps", 64),
+        ({"min_timestep": False, "max_timestep": 1000}, "max_timestep", None),
+        ({"use_8bit_adam": True}, "optimizer_type", "AdamW8bit"),
+        ({"use_8bit_adam": True, "optimizer": "Lion"}, "optimizer_type", "Lion"),
+        ({"optimizer_args": '"weight_decay=0.01" "betas=.9,.95"'}, "optimizer_args", ("weight_decay=0.01", "betas=.9,.95")),
+        ({"optimizer_args": None}, "optimizer_args", None),
+        ({"lora_network_weights": "a.safetensors"}, "network_weights", "a.safetensors"),
+        ({"conv_dims": "4"}, "conv_block_dims", "4"),
+        ({"num_processes": 2}, "num_processes", 2),
+        ({"save_model_as": "diffusers"}, "save_model_as", "safetensors"),
+        ({"metadata_author": "False"}, "metadata_author", None),
+        ({"sample_prompts": "p.txt", "sample_every_n_steps": 10}, "sample_prompts", "p.txt"),
+        ({"sample_prompts": "", "sample_every_n_steps": 10}, "sample_every_n_steps", None),
+        ({"additional_parameters": '--max_grad_norm=0 --log_prefix "xl"', "max_grad_norm": 1}, "max_grad_norm", 0.0),
+        ({"network_module": "networks.lora", "network_args": ["conv_dim=8"]}, "conv_dim", 8),
+    ],
+)
+def test_fields_of_the_form_become_options(tmp_path, fields, name, value):
+    assert imported(tmp_path, fields).config.value(name) == value
+
+
+def test_absent_fields_take_that_forms_defaults_and_say_so(tmp_path):
+    made = imported(tmp_path, {"LoRA_type": "Standard"})
+    assert (made.config.value("optimizer_type"), made.config.value("lr_warmup_steps")) == ("AdamW8bit", 0.1)
+    assert outcome(made, "optimizer") == "default"
+
+
+@pytest.mark.parametrize("name", LORA_TYPES)
+def test_every_lora_type_names_its_module(tmp_path, name):
+    made = imported(tmp_path, {"LoRA_type": name, "conv_dim": 8, "rank_dropout": 0.1})
+    assert made.config.value("network_module") == LORA_TYPES[name].module
+
+
+def test_conv_fields_count_for_locon_alone(tmp_path):
+    assert imported(tmp_path, {"LoRA_type": "Kohya LoCon", "conv_dim": 8, "conv_alpha": 1}).config.value("conv_dim") == 8
+    standard = imported(tmp_path, {"LoRA_type": "Standard", "conv_dim": 8})
+    assert standard.config.value("conv_dim") is None
+    assert standard.config.studio["kept"] == {"conv_dim": 8}
+
+
+def test_the_old_locon_is_lycoris(tmp_path):
+    config = imported(tmp_path, {"LoRA_type": "LoCon", "conv_dim": 8}).config
+    assert config.value("network_module") == "lycoris.kohya"
+    assert config.value("network_args")[:3] == ("algo=locon", "preset=full", "conv_dim=8")
+
+
+def test_a_file_of_another_family_is_refused_by_name(tmp_path):
+    made = imported(tmp_path, {"sdxl": True})
+    assert "SDXL" in next(problem.message for problem in check(made.config))
+
+
+def test_a_file_of_another_kind_of_training_is_named(tmp_path):
+    assert "another kind" in imported(tmp_path, {"num_vectors_per_token": 2}).config.notes[0].message
+
+
+def test_unknown_keys_are_listed_and_kept(tmp_path):
+    made = imported(tmp_path, {"========== Model ==========": "", "flux_capacitor": [1, None, {"a": None}]})
+    assert outcome(made, "flux_capacitor") == "unknown"
+    assert set(made.config.studio["kept"]) == {"========== Model ==========", "flux_capacitor"}
+    dumps(made.config)
+
+
+def test_secrets_are_neither_taken_nor_shown(tmp_path):
+    made = imported(tmp_path, {"wandb_api_key": "s3cret", "huggingface_token": "s3cret", "my_api_key": "s3cret"})
+    assert "s3cret" not in dumps(made.config) + str(made.rows) + str(made.config.given)
+
+
+def test_a_value_that_does_not_fit_is_kept(tmp_path):
+    made = imported(tmp_path, {"train_batch_size": "many"})
+    assert made.config.studio["kept"] == {"train_batch_size": "many"}
+
+
+def test_unreadable_additional_parameters_are_kept(tmp_path):
+    made = imported(tmp_path, {"additional_parameters": "--nonsense 1"})
+    assert made.config.studio["kept"] == {"additional_parameters": "--nonsense 1"}
+
+
+def test_form_defaults_are_not_a_run():
+    with pytest.raises(ConfigError, match="defaults of a form"):
+        import_any(CONFIGS / "2024-04_bmaltais_config-example.toml", LORA)
+
+
+def test_a_dataset_file_is_not_a_run():
+    with pytest.raises(ConfigError, match="dataset"):
+        import_any(CONFIGS / "2024-03_bmaltais_dataset-masked_loss.toml", LORA)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff", b"[" * 100_000], ids=["empty", "list", "torn", "bytes", "deep"])
+def test_unreadable_json_is_refused(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        import_any(path, LORA)
+
+
+def test_json_with_options_under_their_own_names_takes_no_forms_defaults(tmp_path):
+    made = imported(tmp_path, {"network_module": "networks.lora", "resolution": "512", "xformers": True, "sdpa": False})
+    assert dict(made.config.given) == {"network_module": "networks.lora", "resolution": "512", "sdpa": True}
+
+
+def test_toml_with_a_dataset_inside_is_asked_to_be_split(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("seed = 1\n[general]\nshuffle_caption = true\n[[datasets]]\nresolution = 512\n")
+    made = import_any(path, LORA)
+    assert made.config.value("seed") == 1
+    assert set(made.config.studio["kept"]) == {"general", "datasets"}
+    assert "own" in made.config.notes[0].fix
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("max_train_epochs = false", "max_train_epochs", None),
+        ('noise_offset = ""', "noise_offset", None),
+        ("resolution = [512, 768]", "resolution", "512,768"),
+        ('learning_rate = "1e-4"', "learning_rate", 1e-4),
+        ('network_args = ["conv_dim=8", "odd=1"]', "conv_dim", 8),
+        ('network_args = "conv_dim=8"', "conv_dim", 8),
+        ("persistent_data_loader_workers = 1", "persistent_data_loader_workers", True),
+        ("lr_restart_cycles = 3", "lr_scheduler_num_cycles", 3),
+        ("conv_dim = 4", "conv_dim", 4),
+        ("max_token_length = 75", "max_token_length", None),
+        ('log_with = "wandb"', "log_with", None),
+        ("xformers = true", "sdpa", True),
+    ],
+)
+def test_toml_is_read_as_people_write_it(tmp_path, line, name, value):
+    path = tmp_path / "a.toml"
+    path.write_text(line + "\n")
+    assert import_any(path, LORA).config.value(name) == value
+
+
+def test_the_forms_keys_are_all_known():
+    assert len(gui.gui_keys()) == 316
