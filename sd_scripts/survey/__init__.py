@@ -1,1 +1,1 @@
-"""What is there before training starts: pictures, captions, buckets, steps and model files. No torch; trainer, preflight and form call the same functions."""
+"""What is there before training starts: pictures, captions, buckets, steps, model files. No torch; trainer, preflight and form call the same."""

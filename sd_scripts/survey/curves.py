@@ -150,7 +150,9 @@ def make_curve(config: LRSchedule, *, total_steps: int, warmup_steps: int, decay
         what = "warm-up and decay take" if name == "warmup_stable_decay" else "warm-up takes"
         wanted = warmup_steps + (decay_steps if name == "warmup_stable_decay" else 0)
         raise ConfigError(
-            "lr_warmup_steps", f"The {what} {wanted} steps, but the run has only {total_steps}.", fix=f"Use {total_steps // 10} steps, or 0.1 for a tenth."
+            "lr_warmup_steps",
+            f"The {what} {wanted} steps, but the run has only {total_steps}.",
+            fix=f"Use {total_steps // 10} steps, or 0.1 for a tenth.",
         )
     curve = Curve(name, total_steps, warmup_steps, decay_steps, config, parse_words("lr_scheduler_args", config.lr_scheduler_args))
     _check_args(curve)

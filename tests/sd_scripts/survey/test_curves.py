@@ -86,9 +86,7 @@ def test_warm_up_steps_are_optimizer_steps_on_two_processes():
     assert [lr for (lr,) in rates(row, 3)] == pytest.approx([0.0, 0.0005, 0.001])
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if "raises" in row and row["lr_scheduler"] in SHAPES and row["base_lrs"] != [1e-07]], ids=row_id
-)
+@pytest.mark.parametrize("row", [row for row in ROWS if "raises" in row and row["lr_scheduler"] in SHAPES and row["base_lrs"] != [1e-07]], ids=row_id)
 def test_what_the_ecosystem_cannot_do_is_refused_with_a_fix(row):
     warmup = 2 if "--lr_warmup_steps" in row["flags"] else 0
     with pytest.raises(ConfigError) as refusal:

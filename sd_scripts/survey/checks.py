@@ -1,0 +1,213 @@
+"""What can be told about a request before anything large is loaded: data, steps, model, problems. Form, preflight and trainer call `survey`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sd_scripts.errors import ConfigError, DataError, TrainingError
+from sd_scripts.params.cache import Cache
+from sd_scripts.params.check import check
+from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.problem import Problem, error, warning
+from sd_scripts.params.samples import Samples
+from sd_scripts.params.saving import Saving
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.survey.blueprint import Blueprint, Dataset, Subset, read_blueprint
+from sd_scripts.survey.header import Header, ModelFacts
+from sd_scripts.survey.items import Progress, Scan, scan
+from sd_scripts.survey.model_checks import other_weights, read_model
+from sd_scripts.survey.plan import Plan, make_plan
+from sd_scripts.survey.prompts import read_prompt_file
+from sd_scripts.survey.targets import AdapterSize, adapter_size
+
+_SAME_SHAPE = 0.02
+"""Difference of aspect ratios, as a share, that is not worth a word."""
+_MUCH_SMALLER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a request means and what is wrong with it, errors first. A part is None where a problem kept it from being made."""
+
+    blueprint: Blueprint | None
+    scan: Scan | None
+    plan: Plan | None
+    model: ModelFacts | None
+    adapter: AdapterSize | None
+    problems: list[Problem]
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that stop a start."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    def pictures_line(self) -> str:
+        """One line for people: "40 pictures, 38 captions, 1 unusable"; empty without a scan."""
+        if self.scan is None or self.blueprint is None:
+            return ""
+        images = sum(count.images for count in self.scan.counts)
+        captions = sum(count.captions for count in self.scan.counts)
+        unusable = sum(count.unusable for count in self.scan.counts)
+        parts = [f"{images:,} pictures", f"{captions:,} captions", f"{unusable:,} unusable" if unusable else ""]
+        return ", ".join(filter(None, parts))
+
+
+def survey(config: Config, *, processes: int = 1, on_progress: Progress | None = None) -> Report:
+    """Look at everything that `config` names, on `processes` processes. Never raises for what a user can mend: that is a problem of the report."""
+    problems = check(config)
+    blueprint, found = _look_at_data(config, problems, on_progress)
+    plan = None
+    if blueprint is not None and found is not None:
+        plan = make_plan(config, blueprint, found, processes=processes)
+        problems += _plan_problems(config, plan)
+        problems += _blueprint_problems(config, blueprint)
+        problems += _picture_problems(blueprint, found)
+    header, model, model_problems = read_model(config)
+    problems += [*model_problems, *other_weights(config, model), *_prompt_problems(config[Samples])]
+    unique = list(dict.fromkeys(problems))
+    return Report(blueprint, found, plan, model, _adapter(config, header), sorted(unique, key=lambda problem: problem.severity != "error"))
+
+
+def _look_at_data(config: Config, problems: list[Problem], on_progress: Progress | None) -> tuple[Blueprint | None, Scan | None]:
+    try:
+        blueprint = read_blueprint(config)
+        found = scan(blueprint, on_progress=on_progress)
+    except TrainingError as reason:
+        problem = _as_problem(reason, "train_data_dir")
+        if not any(known.field == problem.field and known.severity == "error" for known in problems):
+            problems.append(problem)
+        return None, None
+    except OSError as reason:
+        problems.append(
+            error("train_data_dir", f"{reason.filename}: the folder cannot be read ({reason.strerror}).", "Check that it exists and may be read.")
+        )
+        return None, None
+    problems += [*blueprint.problems, *found.problems]
+    if not any(not item.is_reg for item in found.items):
+        problems.append(
+            error(
+                "dataset_config" if blueprint.source == "dataset_config" else "train_data_dir",
+                "None of the pictures can be used.",
+                "See the other problems.",
+            )
+        )
+    return blueprint, found
+
+
+def _as_problem(reason: TrainingError, field: str) -> Problem:
+    if isinstance(reason, ConfigError):
+        return error(reason.field or field, reason.message, reason.fix)
+    place = f"{reason.path}: " if isinstance(reason, DataError) and reason.path is not None else ""
+    return error(field, place + reason.message, reason.fix)
+
+
+def _adapter(config: Config, header: Header | None) -> AdapterSize | None:
+    if header is None:
+        return None
+    try:
+        return adapter_size(config, header)
+    except ConfigError:  # malformed block lists: `check` has told of them already
+        return None
+
+
+def _plan_problems(config: Config, plan: Plan) -> Iterator[Problem]:
+    """Options that the number of steps makes senseless."""
+    if not plan.total_steps:
+        return
+    schedule, saving, samples = config[LRSchedule], config[Saving], config[Samples]
+    total = f"the run has only {plan.total_steps:,} steps"
+    if plan.warmup_steps + plan.decay_steps > plan.total_steps:
+        field = "lr_warmup_steps" if schedule.lr_warmup_steps else "lr_decay_steps"
+        yield error(
+            field, f"Warm-up and decay take {plan.warmup_steps + plan.decay_steps:,} steps, but {total}.", "Write 0.1 for a tenth of the run."
+        )
+    if saving.save_every_n_steps and saving.save_every_n_steps > plan.total_steps:
+        yield warning("save_every_n_steps", f"Nothing is saved before the end: {total}.", f"Use {max(1, plan.total_steps // 5)}.")
+    if saving.save_every_n_epochs and saving.save_every_n_epochs >= plan.epochs and not saving.save_n_epoch_ratio:
+        yield warning(
+            "save_every_n_epochs",
+            f"Nothing is saved before the end: the run has only {plan.epochs:,} epochs.",
+            "Use a smaller number, or save_every_n_steps.",
+        )
+    if samples.sample_prompts and samples.sample_every_n_steps and not samples.sample_every_n_epochs and not plan.sample_steps:
+        yield warning("sample_every_n_steps", f"No sample is drawn: {total}.", f"Use {max(1, plan.total_steps // 5)}.")
+    if samples.sample_prompts and samples.sample_every_n_epochs and not plan.sample_epochs:
+        yield warning(
+            "sample_every_n_epochs", f"No sample is drawn: the run has only {plan.epochs:,} epochs.", "Use a smaller number, or sample_every_n_steps."
+        )
+
+
+def _blueprint_problems(config: Config, blueprint: Blueprint) -> Iterator[Problem]:
+    for dataset in blueprint.datasets:
+        yield from _sizes(dataset, config)
+        for subset in dataset.subsets:
+            yield from _subset(subset, config, blueprint.field_of(subset))
+
+
+def _sizes(dataset: Dataset, config: Config) -> Iterator[Problem]:
+    family = FAMILIES[config.command.family]
+    width, height = dataset.resolution
+    if dataset.enable_bucket:
+        if dataset.bucket_reso_steps % family.latent_stride:
+            yield error(
+                "bucket_reso_steps", f"{dataset.bucket_reso_steps} is no multiple of {family.latent_stride}.", f"Use {family.bucket_divisor}."
+            )
+    elif width % family.latent_stride or height % family.latent_stride:
+        near = [max(1, round(side / family.bucket_divisor)) * family.bucket_divisor for side in (width, height)]
+        yield error(
+            "resolution",
+            f"{width},{height} is not made of multiples of {family.latent_stride}.",
+            f"Use {near[0]},{near[1]}, or turn on enable_bucket.",
+        )
+
+
+def _picture_problems(blueprint: Blueprint, found: Scan) -> Iterator[Problem]:
+    """Pictures that lose much of themselves, or gain nothing, on the way to the training size."""
+    for index, dataset in enumerate(blueprint.datasets):
+        sizes = [item.size for item in found.items if item.dataset == index and item.repeats]
+        width, height = dataset.resolution
+        cut = sum(abs(width / height * size[1] / size[0] - 1) > _SAME_SHAPE for size in sizes)
+        if cut and not dataset.enable_bucket:
+            message = f"It is off: {cut:,} of {len(sizes):,} pictures have another shape than {width}×{height} and lose their edges."
+            yield warning("enable_bucket", message, "Turn it on to keep each picture's shape.")
+        small = sum(size[0] * size[1] < width * height * _MUCH_SMALLER for size in sizes)
+        if small and not (dataset.enable_bucket and dataset.bucket_no_upscale):
+            message = f"{small:,} of {len(sizes):,} pictures have less than half the pixels of {width}×{height}: they are enlarged and look soft."
+            yield warning("resolution", message, "Use larger pictures, a smaller resolution, or bucket_no_upscale.")
+
+
+def _subset(subset: Subset, config: Config, field: str) -> Iterator[Problem]:
+    rules, name = subset.captions, subset.image_dir.name
+    if config[Cache].cache_latents or config[Cache].cache_latents_to_disk:
+        for option, on in (("color_aug", subset.color_aug), ("random_crop", subset.random_crop)):
+            if on and field == "dataset_config":
+                yield error(
+                    option,
+                    f"{name}: it cannot be on while latents are cached, because a cached picture is always the same.",
+                    "Turn off cache_latents or this.",
+                )
+    if rules.shuffle_caption:
+        for option, text, joined in (("caption_prefix", rules.caption_prefix, "first"), ("caption_suffix", rules.caption_suffix, "last")):
+            apart = text is not None and (
+                text.rstrip().endswith(rules.caption_separator) if joined == "first" else text.lstrip().startswith(rules.caption_separator)
+            )
+            if text and not apart and not rules.keep_tokens_separator:
+                message = f"{text!r} becomes part of each caption's {joined} tag and is shuffled with it."
+                yield warning(option, message, f"Set it apart with {rules.caption_separator!r}, and keep a prefix in front with keep_tokens.")
+
+
+def _prompt_problems(samples: Samples) -> Iterator[Problem]:
+    """Problems with the prompt file, found before the first preview would be due."""
+    if not samples.sample_prompts:
+        return
+    try:
+        file = read_prompt_file(Path(samples.sample_prompts), sampler=samples.sample_sampler)
+    except ConfigError as reason:
+        yield error(reason.field, reason.message, reason.fix)
+        return
+    yield from file.problems
+    if not file.prompts:
+        yield error("sample_prompts", f"{Path(samples.sample_prompts).name} holds no prompt.", "Write one prompt per line.")

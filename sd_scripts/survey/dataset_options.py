@@ -1,0 +1,167 @@
+"""Options of a dataset and of a subset: which keys exist, where each may stand, and how values from file and command line become a `Dataset`.
+
+The types, ranges and defaults are those of the command line's options with the same meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sd_scripts.errors import ConfigError
+from sd_scripts.params.check import check_value
+from sd_scripts.params.config import Config
+from sd_scripts.params.resolution import parse_resolution
+from sd_scripts.params.values import nearest, typed
+from sd_scripts.survey.buckets import adjust_limits
+from sd_scripts.survey.datasets import CaptionRules, Dataset, Size, Subset
+
+Scope = Literal["general", "dataset", "subset"]
+
+OPTION_OF = {"batch_size": "train_batch_size", "num_repeats": "dataset_repeats"}
+"""Keys whose option has another name on the command line; all others are called the same."""
+
+DATASET_KEYS = (
+    "batch_size",
+    "resolution",
+    "enable_bucket",
+    "min_bucket_reso",
+    "max_bucket_reso",
+    "bucket_reso_steps",
+    "bucket_no_upscale",
+    "network_multiplier",
+    "validation_seed",
+    "validation_split",
+)
+SHARED_KEYS = (
+    "num_repeats", "shuffle_caption", "color_aug", "flip_aug", "random_crop", "enable_wildcard", "keep_tokens", "keep_tokens_separator",
+    "secondary_separator", "caption_separator", "caption_prefix", "caption_suffix", "face_crop_aug_range", "token_warmup_min", "token_warmup_step",
+    "custom_attributes", "caption_dropout_rate", "caption_tag_dropout_rate", "caption_dropout_every_n_epochs", "caption_extension", "cache_info",
+    "class_tokens", "resize_interpolation",
+)  # fmt: skip
+SUBSET_KEYS = ("image_dir", "is_reg", "alpha_mask", "metadata_file", "conditioning_data_dir")
+KEYS_OF: dict[Scope, tuple[str, ...]] = {
+    "general": DATASET_KEYS + SHARED_KEYS,
+    "dataset": (*DATASET_KEYS, *SHARED_KEYS, "subsets"),
+    "subset": SHARED_KEYS + SUBSET_KEYS,
+}
+_NOT_YET = {
+    "network_multiplier": 1.0,
+    "custom_attributes": {},
+    "metadata_file": None,
+    "conditioning_data_dir": None,
+    "validation_split": 0.0,
+    "face_crop_aug_range": None,
+    "alpha_mask": False,
+}
+"""Keys whose effect does not exist yet, with the value that asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands in a dataset config file, for messages: "datasets[0].subsets[1]"."""
+
+    name: str
+    scope: Scope
+
+    def error(self, key: str, message: str, fix: str = "") -> ConfigError:
+        """An error about `key` at this place."""
+        return ConfigError("dataset_config", f"{self.name}.{key}: {message}", fix=fix)
+
+
+def from_command_line(config: Config) -> dict[str, Any]:
+    """Every dataset and subset key with the value of its command-line option, default included; keys without an option are left out."""
+    known = {parameter.name for parameter in config.command.parameters}
+    names = {key: OPTION_OF.get(key, key) for key in (*DATASET_KEYS, *SHARED_KEYS)}
+    values = {key: config.value(name) for key, name in names.items() if name in known}
+    if values["resolution"] is not None:
+        values["resolution"] = size_of(values["resolution"])
+    return values
+
+
+def typed_keys(table: Mapping[str, object], place: Place, config: Config) -> dict[str, Any]:
+    """The values of one table of a dataset config file, checked and typed.
+
+    Raises:
+        ConfigError: a key is unknown or does not belong here, a value has the wrong type or is out of range, or its effect does not exist yet.
+    """
+    values = {}
+    for key, value in table.items():
+        if key not in KEYS_OF[place.scope]:
+            raise _misplaced(key, place)
+        if key != "subsets":
+            values[key] = _typed(key, value, place, config)
+    return values
+
+
+def _misplaced(key: str, place: Place) -> ConfigError:
+    elsewhere = [scope for scope in KEYS_OF if key in KEYS_OF[scope]]
+    if elsewhere:
+        return place.error(key, "this key does not belong here.", f"It may stand in a {' or '.join(elsewhere)} table.")
+    near = nearest(key, KEYS_OF[place.scope])
+    return place.error(key, "there is no such key.", f"Did you mean {near}?" if near else "")
+
+
+def _typed(key: str, value: object, place: Place, config: Config) -> object:
+    if key in _NOT_YET:
+        if value != _NOT_YET[key]:
+            raise place.error(key, f"{value!r} is refused: not available yet.", "Leave it out.")
+        return value
+    if key == "resolution":
+        return _placed(key, place, size_of, value)
+    if key in ("image_dir", "is_reg"):
+        if not isinstance(value, bool if key == "is_reg" else str):
+            raise place.error(key, f"{value!r} is not {'true or false' if key == 'is_reg' else 'a path'}.")
+        return value
+    parameter = config.command.parameter(OPTION_OF.get(key, key))
+    made = _placed(key, place, lambda raw: typed(parameter, raw), value)
+    problem = check_value(parameter, made)
+    if problem is not None and problem.severity == "error":
+        raise place.error(key, problem.message, problem.fix)
+    return made if made is not None else parameter.default
+
+
+def _placed(key: str, place: Place, read: Any, value: object) -> object:
+    try:
+        return read(value)
+    except ConfigError as reason:
+        raise place.error(key, reason.message, reason.fix) from reason
+
+
+def size_of(value: object) -> Size:
+    """(width, height) from "512", "512,768", 512 or [512, 768].
+
+    Raises:
+        ConfigError: that is no size.
+    """
+    return parse_resolution(",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+
+
+def make_subset(folder: Path, values: Mapping[str, Any]) -> Subset:
+    """A subset from its folder and the values of all keys that apply to it."""
+    own = _own(Subset, values, but=("captions", "image_dir"))
+    return Subset(image_dir=folder, captions=CaptionRules(**_own(CaptionRules, values)), **own)
+
+
+def make_dataset(subsets: tuple[Subset, ...], values: Mapping[str, Any]) -> Dataset:
+    """A dataset from its subsets and the values of all keys that apply to it.
+
+    Raises:
+        ConfigError: there is no resolution, or the bucket limits exclude it.
+    """
+    if values.get("resolution") is None:
+        raise ConfigError(
+            "resolution", "No resolution is given.", fix="Use the one that the model was made for: 512,512 for SD 1.x, 768,768 for SD 2.x."
+        )
+    dataset = Dataset(subsets=subsets, **_own(Dataset, values, but=("subsets",)))
+    if not dataset.enable_bucket or dataset.bucket_no_upscale:
+        return dataset
+    limits = adjust_limits(dataset.resolution, dataset.min_bucket_reso, dataset.max_bucket_reso, dataset.bucket_reso_steps)
+    return replace(dataset, min_bucket_reso=limits[0], max_bucket_reso=limits[1])
+
+
+def _own(made: type[Dataset | Subset | CaptionRules], values: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Those of `values` that are fields of `made`."""
+    return {entry.name: values[entry.name] for entry in fields(made) if values.get(entry.name) is not None and entry.name not in but}

@@ -1,0 +1,108 @@
+"""Every picture of a run, with its size and caption, and what is wrong with any of them. Files are looked at, none is decoded.
+
+Which bucket a picture falls into is `buckets`' matter, how many steps there are `plan`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sd_scripts.params.problem import Problem, warning
+from sd_scripts.survey.datasets import Blueprint
+from sd_scripts.survey.findings import findings
+from sd_scripts.survey.picture_folder import Item, Listing, Look, list_folder, look
+
+__all__ = ["Item", "Progress", "Scan", "SubsetCount", "scan"]
+
+_CHUNK = 64
+_THREADS = 8
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures looked at, pictures in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetCount:
+    """What one subset holds: pictures that can be used, how many of them have a caption file with text, and how many cannot be used."""
+
+    dataset: int
+    subset: int
+    images: int
+    captions: int
+    unusable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """All usable pictures in order (datasets, subsets, file names), what is wrong, and counts per subset."""
+
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...] = ()
+    counts: tuple[SubsetCount, ...] = ()
+
+
+def scan(blueprint: Blueprint, *, on_progress: Progress | None = None) -> Scan:
+    """Look at every picture and caption of `blueprint`. Never raises for a bad file: each one is named in `problems`."""
+    listings = [list_folder(d, s, subset) for d, dataset in enumerate(blueprint.datasets) for s, subset in enumerate(dataset.subsets)]
+    total = sum(len(listing.pictures) for listing in listings)
+    done = 0
+    items: list[Item] = []
+    counts: list[SubsetCount] = []
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for listing in listings:
+            looks: list[Look] = []
+            for part in pool.map(partial(_look_at_some, listing), _chunks(listing.pictures)):
+                looks += part
+                done += len(part)
+                if on_progress is not None:
+                    on_progress(done, total)
+            found = [entry.item for entry in looks if entry.item is not None]
+            items += found
+            captions = sum(entry.caption == "text" for entry in looks)
+            counts.append(SubsetCount(listing.dataset, listing.index, len(found), captions, len(looks) - len(found)))
+            problems += findings(listing, looks, blueprint.datasets[listing.dataset], field=blueprint.field_of(listing.subset))
+    balanced, unbalanced = _balance(items, blueprint)
+    return Scan(tuple(balanced), tuple(problems + unbalanced), tuple(counts))
+
+
+def _chunks(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[at : at + _CHUNK] for at in range(0, len(names), _CHUNK)]
+
+
+def _look_at_some(listing: Listing, names: Sequence[str]) -> list[Look]:
+    return [look(listing, name) for name in names]
+
+
+def _balance(items: Sequence[Item], blueprint: Blueprint) -> tuple[list[Item], list[Problem]]:
+    """kohya's balance: regularisation pictures come in order until they are as many as the training pictures of their dataset.
+
+    The first time round each counts with its subset's repeats, then with one more each round; those that are not reached have 0 repeats.
+    """
+    made = list(items)
+    problems = []
+    for index in range(len(blueprint.datasets)):
+        reg = [at for at, item in enumerate(made) if item.dataset == index and item.is_reg]
+        wanted = sum(item.repeats for item in made if item.dataset == index and not item.is_reg)
+        repeats, reached = dict.fromkeys(reg, 0), 0
+        while reg and reached < wanted:
+            for at in reg:
+                more = 1 if repeats[at] else made[at].repeats
+                repeats[at] += more
+                reached += more
+                if reached >= wanted:
+                    break
+        unused = sum(count == 0 for count in repeats.values())
+        if unused and wanted:
+            problems.append(
+                warning(
+                    "reg_data_dir" if blueprint.source == "folders" else "dataset_config",
+                    f"{unused:,} of {len(reg):,} regularisation pictures are not used: there are only {wanted:,} training pictures with repeats.",
+                )
+            )
+        for at, count in repeats.items():
+            made[at] = replace(made[at], repeats=count)
+    return made, problems

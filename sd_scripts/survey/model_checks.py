@@ -1,0 +1,117 @@
+"""Problems with the weights files that a request names: missing, damaged, of another family, or against its options. Only headers are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from sd_scripts.errors import DataError
+from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.model import SDModel, SourceModel
+from sd_scripts.params.network import Network
+from sd_scripts.params.problem import Problem, error, warning
+from sd_scripts.params.saving import State
+from sd_scripts.survey.header import Header, ModelFacts, facts_of, read_header
+
+MODEL = "pretrained_model_name_or_path"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_NO_MODEL = {
+    "lora": ("This file is a LoRA, not a base model.", "Name the model that it was made for; the LoRA itself may go into network_weights."),
+    "vae": ("This file is a VAE, not a base model.", "Name a model; the VAE may go into the option vae."),
+    "embedding": ("This file is a textual inversion embedding, not a base model.", "Name a model."),
+    "text_encoder": ("This file is a text encoder alone.", "Name a model."),
+    "unknown": ("This file is no model that is known here.", "Name a Stable Diffusion 1.x or 2.x model."),
+    "denoiser": ("This file has no text encoder.", "Name a complete model."),
+}
+
+
+def read_model(config: Config) -> tuple[Header | None, ModelFacts | None, list[Problem]]:
+    """Header and facts of the base model, and what is wrong with it. None where it is a hub id or cannot be read."""
+    name = config[SourceModel].pretrained_model_name_or_path
+    if not name or is_hub_id(name):
+        return None, None, []
+    try:
+        header = read_header(name)
+    except DataError as reason:
+        return None, None, [error(MODEL, f"{reason.path}: {reason.message}", reason.fix)]
+    facts = facts_of(header, is_folder=Path(name).is_dir())
+    return header, facts, list(_model_problems(config, facts))
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` means a model on the hub rather than a path: "owner/name", and nothing of that name on disk."""
+    return bool(_HUB_ID.fullmatch(name)) and not name.lower().endswith(_WEIGHTS) and not Path(name).exists()
+
+
+def other_weights(config: Config, model: ModelFacts | None) -> Iterator[Problem]:
+    """Problems with the VAE, with adapters to continue from or to merge, and with the state to resume."""
+    vae = config[SourceModel].vae
+    if vae and not is_hub_id(vae):
+        yield from _vae(vae)
+    network = config[Network]
+    if network.network_weights:
+        yield from _adapter("network_weights", network.network_weights, model)
+    for path in network.base_weights or ():
+        yield from _adapter("base_weights", path, model)
+    resume = config[State].resume
+    if resume and not Path(resume).is_dir():
+        yield error("resume", f"The folder {resume} does not exist.", "Name a folder that ends in -state.")
+
+
+def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
+    yield from (warning(MODEL, note) for note in facts.notes if not (facts.inpainting and "inpainting" in note) and "v_parameterization" not in note)
+    family = FAMILIES[config.command.family]
+    if facts.family and facts.family not in family.kinds and facts.kind in ("checkpoint", "folder", "denoiser"):
+        fix = f"Use {facts.script} for it." if facts.script else f"Name a {family.title} model."
+        yield error(MODEL, f"This is a {facts.title} model; {config.command.script} is for {family.title}.", fix)
+    elif facts.kind in _NO_MODEL:
+        yield error(MODEL, *_NO_MODEL[facts.kind])
+    elif not facts.family:
+        yield error(MODEL, *_NO_MODEL["unknown"])
+    elif facts.inpainting:
+        yield error(MODEL, "This is an inpainting model: it takes 9 channels, and training gives 4.", "Name the ordinary version of the model.")
+    else:
+        yield from _version(config[SDModel], facts)
+
+
+def _version(asked: SDModel, facts: ModelFacts) -> Iterator[Problem]:
+    if facts.family == "sd2" and not asked.v2:
+        yield error("v2", "The file is a Stable Diffusion 2.x model, and v2 is off.", "Set v2.")
+    if facts.family == "sd1" and asked.v2:
+        yield error("v2", "The file is a Stable Diffusion 1.x model, and v2 is on.", "Turn v2 off.")
+    if facts.prediction == "v" and not asked.v_parameterization:
+        yield warning("v_parameterization", "The model says that it predicts velocity, and v_parameterization is off.", "Set v_parameterization.")
+    if facts.prediction == "epsilon" and asked.v_parameterization:
+        yield warning("v_parameterization", "The model says that it predicts noise, and v_parameterization is on.", "Turn v_parameterization off.")
+
+
+def _vae(path: str) -> Iterator[Problem]:
+    if Path(path).is_dir():
+        if not any(Path(path).glob("*.safetensors")) and not any(Path(path).glob("*.bin")) and not (Path(path) / "vae").is_dir():
+            yield error("vae", f"The folder {path} holds no weights.", "Name a VAE file or a diffusers folder.")
+        return
+    facts = yield from _facts("vae", path)
+    if facts is not None and facts.kind not in ("vae", "checkpoint"):
+        yield error("vae", f"{Path(path).name} holds no VAE.", "Name a VAE, or a model that has one.")
+
+
+def _adapter(field: str, path: str, model: ModelFacts | None) -> Iterator[Problem]:
+    facts = yield from _facts(field, path)
+    if facts is None:
+        return
+    if facts.kind != "lora":
+        yield error(field, f"{Path(path).name} is no LoRA.", "Name a LoRA file.")
+    elif model is not None and facts.family and model.family and facts.family != model.family:
+        yield error(field, f"{Path(path).name} is for {facts.title}, the base model is {model.title}.", "Name a LoRA for the same model.")
+
+
+def _facts(field: str, path: str) -> Generator[Problem, None, ModelFacts | None]:
+    """Facts of a weights file as the generator's value; its error as a problem."""
+    try:
+        return facts_of(read_header(path))
+    except DataError as reason:
+        yield error(field, f"{reason.path}: {reason.message}", reason.fix)
+    return None

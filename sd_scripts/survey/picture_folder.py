@@ -1,0 +1,122 @@
+"""One subset's folder: its pictures and captions, listed and looked at one by one. What is wrong with them is put into words in `findings`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from sd_scripts.errors import DataError
+from sd_scripts.survey.caption_files import CaptionNames, read_caption
+from sd_scripts.survey.datasets import Size, Subset
+from sd_scripts.survey.folders import holds_pictures, is_picture, stem_of
+from sd_scripts.survey.picture_file import PictureHeader, read_picture
+
+_REMEMBERED = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture. `size` is (width, height) after EXIF rotation, `caption` all lines of its caption file (the subset's class tokens without one).
+
+    `dataset` indexes `blueprint.datasets`, `subset` that dataset's subsets. `repeats` is how often the picture comes in an epoch; regularisation
+    pictures are already balanced, so some have 0.
+    """
+
+    path: Path
+    size: Size
+    caption: str
+    subset: int
+    dataset: int
+    repeats: int
+    is_reg: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A subset's folder as listed: names of pictures in order, caption files, how many other files of each extension, sub-folders with pictures."""
+
+    dataset: int
+    index: int
+    subset: Subset
+    pictures: tuple[str, ...]
+    captions: CaptionNames
+    others: Mapping[str, int]
+    nested: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What looking at one picture gave: an item, or none because of the first of `errors`. `oddities` are keys of `picture_file.ODD_KINDS`."""
+
+    name: str
+    item: Item | None = None
+    caption: Literal["text", "blank", "missing", "broken"] = "missing"
+    errors: tuple[DataError, ...] = ()
+    oddities: tuple[str, ...] = ()
+
+
+def list_folder(dataset: int, index: int, subset: Subset) -> Listing:
+    """List the folder of a subset; hidden files are skipped, links to files count. Raises OSError."""
+    pictures: list[str] = []
+    files: list[str] = []
+    folders: list[str] = []
+    with os.scandir(subset.image_dir) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif is_picture(entry.name):
+                pictures.append(entry.name)
+            else:
+                files.append(entry.name)
+    extension = subset.caption_extension
+    others = Counter(name[len(stem_of(name)) :].lower() for name in files if not name.lower().endswith(extension.lower()))
+    nested = tuple(name for name in sorted(folders) if holds_pictures(subset.image_dir / name))
+    return Listing(dataset, index, subset, tuple(sorted(pictures)), CaptionNames.of(files, extension), dict(others), nested)
+
+
+def look(listing: Listing, name: str) -> Look:
+    """Read the header and the caption of the picture called `name`. Never raises for a bad file."""
+    subset = listing.subset
+    path = subset.image_dir / name
+    try:
+        header = _header(str(path), *_version(path))
+    except DataError as reason:
+        return Look(name, errors=(reason,))
+    text, errors = "", ()
+    caption_name = listing.captions.find(stem_of(name))
+    if caption_name is not None:
+        caption_path = subset.image_dir / caption_name
+        try:
+            text = _caption(str(caption_path), *_version(caption_path))
+        except DataError as reason:
+            errors = (reason,)
+    item = Item(path, header.size, text or subset.class_tokens or "", listing.index, listing.dataset, subset.num_repeats, subset.is_reg)
+    state = "text" if text else "broken" if errors else "missing" if caption_name is None else "blank"
+    return Look(name, item, state, errors, header.oddities)
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What changes when a file is written: its time and size. Zeros for one that is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+# A form surveys the same folder after every change of any option, so what unchanged files say is remembered.
+@lru_cache(maxsize=_REMEMBERED)
+def _header(path: str, _changed_ns: int, _size: int) -> PictureHeader:
+    return read_picture(Path(path))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _caption(path: str, _changed_ns: int, _size: int) -> str:
+    return read_caption(Path(path))

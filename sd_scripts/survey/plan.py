@@ -1,0 +1,209 @@
+"""How many steps a run takes and what happens at which: stated once, printed alike by form, preflight, trainer and metadata.
+
+A step is one optimizer step of the whole run. Batches are global: batch size times processes, cut from one bucket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+from sd_scripts.params.config import Config
+from sd_scripts.params.network import Network
+from sd_scripts.params.samples import Samples
+from sd_scripts.params.saving import Saving
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.params.training import Training
+from sd_scripts.survey.blueprint import Blueprint, Size
+from sd_scripts.survey.buckets import choose
+from sd_scripts.survey.items import Scan
+
+
+@dataclass(frozen=True, slots=True)
+class BucketCount:
+    """One bucket of one dataset in an epoch: `items` pictures with repeats in `batches` global batches, of which the last may be short."""
+
+    dataset: int
+    bucket: Size
+    images: int
+    items: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every number of a run that is known before it starts.
+
+    `images` and `reg_images` count files that are used, `items` all of them with repeats in one epoch, `reg_items` the regularisation part of that.
+    `batch_sizes` has one entry per dataset, per process. `text_encoder_stop_step`: 0 means never trained, None never stops. `save_epochs` and
+    `sample_epochs` are 1-based; the file at the end is not among the saves. `kohya_steps_per_epoch` is None where kohya's count is the same.
+    """
+
+    images: int
+    reg_images: int
+    items: int
+    reg_items: int
+    batch_sizes: tuple[int, ...]
+    buckets: tuple[BucketCount, ...]
+    batches_per_epoch: int
+    processes: int
+    accumulation: int
+    steps_per_epoch: int
+    epochs: int
+    total_steps: int
+    warmup_steps: int
+    decay_steps: int
+    text_encoder_stop_step: int | None
+    save_steps: tuple[int, ...]
+    save_epochs: tuple[int, ...]
+    sample_at_first: bool
+    sample_steps: tuple[int, ...]
+    sample_epochs: tuple[int, ...]
+    kohya_steps_per_epoch: int | None
+
+    def formula(self) -> list[str]:
+        """The steps for people, one line per thought: pictures, batches, steps, then what happens on the way."""
+        lines = [self._pictures(), self._batches()]
+        if self.kohya_steps_per_epoch is not None:
+            lines.append(
+                f"kohya's sd-scripts count {self.kohya_steps_per_epoch:,} steps per epoch here: their batches are not shared among processes"
+            )
+        ending = f"× {_count(self.epochs, 'epoch')} = {_count(self.total_steps, 'step')}"
+        if self.total_steps != self.epochs * self.steps_per_epoch:
+            ending = f"{_count(self.total_steps, 'step')} = {self.total_steps / self.steps_per_epoch:.2f} epochs"
+        extras = [f"warm-up {self.warmup_steps:,}" if self.warmup_steps else "", f"decay {self.decay_steps:,}" if self.decay_steps else ""]
+        lines.append(" · ".join([ending, *filter(None, extras)]))
+        happening = [self._saves(), self._samples(), self._text_encoder()]
+        return lines + [line for line in happening if line]
+
+    def as_dict(self) -> dict[str, object]:
+        """All numbers with the formula's lines, ready for JSON."""
+        return {**asdict(self), "formula": self.formula()}
+
+    def _pictures(self) -> str:
+        trained = self.items - self.reg_items
+        repeats, uneven = divmod(trained, self.images) if self.images else (0, 0)
+        how = "with their repeats" if uneven else f"× {_count(repeats, 'repeat')}"
+        shown = f"{_count(self.images, 'image')} {how} = {trained:,}"
+        return f"{shown} + {self.reg_items:,} regularisation = {self.items:,}" if self.reg_items else shown
+
+    def _batches(self) -> str:
+        sizes = " and ".join(f"{size:,}" for size in dict.fromkeys(self.batch_sizes))
+        divisors = [f"÷ batch {sizes}"]
+        if self.processes > 1:
+            divisors.append(f"÷ {self.processes} processes")
+        if len(self.buckets) > 1:
+            divisors.append(f"in {len(self.buckets)} buckets")
+        shown = f"{' '.join(divisors)} = {_count(self.batches_per_epoch, 'batch', 'batches')} per epoch"
+        return shown if self.accumulation == 1 else f"{shown} ÷ accumulate {self.accumulation} = {_count(self.steps_per_epoch, 'step')} per epoch"
+
+    def _saves(self) -> str:
+        count = len(self.save_steps) + len(self.save_epochs)
+        return f"saves {count + 1:,}, the last one at the end"
+
+    def _samples(self) -> str:
+        count = len(self.sample_steps) + len(self.sample_epochs) + self.sample_at_first
+        return f"samples {count:,} times" if count else ""
+
+    def _text_encoder(self) -> str:
+        if self.text_encoder_stop_step is None:
+            return ""
+        return f"text encoder stops at step {self.text_encoder_stop_step:,}" if self.text_encoder_stop_step else "text encoder is not trained"
+
+
+def batches_of(blueprint: Blueprint, scan: Scan, processes: int) -> tuple[BucketCount, ...]:
+    """What an epoch consists of, by dataset and bucket in sorted order. Every process gets the same number of batches, so none waits for another."""
+    images: Counter[tuple[int, Size]] = Counter()
+    items: Counter[tuple[int, Size]] = Counter()
+    for item in scan.items:
+        if item.repeats:
+            dataset = blueprint.datasets[item.dataset]
+            key = (item.dataset, choose(item.size, dataset).bucket)
+            images[key] += 1
+            items[key] += item.repeats
+    return tuple(
+        BucketCount(dataset, bucket, images[dataset, bucket], count, math.ceil(count / (blueprint.datasets[dataset].batch_size * processes)))
+        for (dataset, bucket), count in sorted(items.items())
+    )
+
+
+def make_plan(config: Config, blueprint: Blueprint, scan: Scan, *, processes: int = 1) -> Plan:
+    """The plan of a run on `processes` processes. A scan without items gives a plan of 0 steps."""
+    training, schedule = config[Training], config[LRSchedule]
+    buckets = batches_of(blueprint, scan, processes)
+    batches = sum(bucket.batches for bucket in buckets)
+    per_epoch = math.ceil(batches / training.gradient_accumulation_steps)
+    total = training.max_train_epochs * per_epoch if training.max_train_epochs else training.max_train_steps if batches else 0
+    epochs = math.ceil(total / per_epoch) if per_epoch else 0
+    kohya = _kohya_steps(blueprint, buckets, processes, training.gradient_accumulation_steps)
+    used = [item for item in scan.items if item.repeats]
+    save_steps, save_epochs = _saves(config[Saving], total, epochs)
+    sample_steps, sample_epochs = _samples(config[Samples], total, epochs)
+    return Plan(
+        images=sum(not item.is_reg for item in used),
+        reg_images=sum(item.is_reg for item in used),
+        items=sum(item.repeats for item in used),
+        reg_items=sum(item.repeats for item in used if item.is_reg),
+        batch_sizes=tuple(dataset.batch_size for dataset in blueprint.datasets),
+        buckets=buckets,
+        batches_per_epoch=batches,
+        processes=processes,
+        accumulation=training.gradient_accumulation_steps,
+        steps_per_epoch=per_epoch,
+        epochs=epochs,
+        total_steps=total,
+        warmup_steps=steps_of(schedule.lr_warmup_steps, total),
+        decay_steps=steps_of(schedule.lr_decay_steps, total),
+        text_encoder_stop_step=_text_encoder_stop(config[Network], total),
+        save_steps=save_steps,
+        save_epochs=save_epochs,
+        sample_at_first=bool(config[Samples].sample_prompts and config[Samples].sample_at_first),
+        sample_steps=sample_steps,
+        sample_epochs=sample_epochs,
+        kohya_steps_per_epoch=None if kohya == per_epoch else kohya,
+    )
+
+
+def steps_of(value: float, total_steps: int) -> int:
+    """Steps from kohya's unit: below 1 a share of the run, else a number of steps."""
+    return int(value * total_steps) if 0 < value < 1 else int(value)
+
+
+def _kohya_steps(blueprint: Blueprint, buckets: tuple[BucketCount, ...], processes: int, accumulation: int) -> int:
+    """Steps per epoch in sd-scripts, where a batch belongs to one process and processes share out the batches."""
+    batches = sum(math.ceil(bucket.items / blueprint.datasets[bucket.dataset].batch_size) for bucket in buckets)
+    return math.ceil(math.ceil(batches / processes) / accumulation)
+
+
+def _text_encoder_stop(network: Network, total_steps: int) -> int | None:
+    stop = network.stop_text_encoder_training
+    rates = network.text_encoder_lr
+    if network.network_train_unet_only or stop == -1 or (rates and not any(rates)):
+        return 0
+    return None if not stop else max(1, steps_of(stop, total_steps))
+
+
+def _saves(saving: Saving, total_steps: int, epochs: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Steps and epochs after which a checkpoint is saved. The last epoch has none, because the run's end follows it."""
+    every_epochs = saving.save_every_n_epochs
+    if saving.save_n_epoch_ratio:
+        every_epochs = epochs // saving.save_n_epoch_ratio or 1
+    return _multiples(saving.save_every_n_steps, total_steps), _multiples(every_epochs, epochs - 1)
+
+
+def _samples(samples: Samples, total_steps: int, epochs: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Steps and epochs after which previews are drawn; epochs win over steps, as the option's help says."""
+    if not samples.sample_prompts:
+        return (), ()
+    if samples.sample_every_n_epochs:
+        return (), _multiples(samples.sample_every_n_epochs, epochs)
+    return _multiples(samples.sample_every_n_steps, total_steps), ()
+
+
+def _multiples(every: int | None, last: int) -> tuple[int, ...]:
+    return tuple(range(every, last + 1, every)) if every and every > 0 else ()
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {many or one + 's'}"
