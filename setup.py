@@ -2,7 +2,7 @@
 
     python setup.py                  install, or complete an interrupted installation
     python setup.py repair           put back what is missing or broken
-    python setup.py extras NAME ...  optional parts: optimizers, tracking, xformers, flash-attention
+    python setup.py extras NAME ...  optional parts: optimizers
     python setup.py test [ARGS]      install what the tests need and run them all (ARGS go to pytest)
 
     --torch cpu|cu126|cu128|cu130|rocm|xpu|default   the torch build, instead of the one that fits this machine
@@ -33,9 +33,6 @@ LOG = VENV / "install.log"
 PYTHONS = ((3, 11), (3, 13))
 EXTRAS = {
     "optimizers": ["-r", "requirements-optim.txt"],
-    "tracking": ["wandb==0.31.0"],
-    "xformers": ["xformers==0.0.35"],
-    "flash-attention": ["flash-attn==2.8.3.post2"],
 }
 
 

@@ -20,7 +20,13 @@ ORDER = {
         ("sd_scripts.errors",),
         ("sd_scripts.params",),
         ("sd_scripts.survey",),
-        ("sd_scripts.library.data", "sd_scripts.library.diffusion", "sd_scripts.library.optim", "sd_scripts.library.cache", "sd_scripts.library.weights_file"),
+        (
+            "sd_scripts.library.data",
+            "sd_scripts.library.diffusion",
+            "sd_scripts.library.optim",
+            "sd_scripts.library.cache",
+            "sd_scripts.library.weights_file",
+        ),
         ("sd_scripts.library.families.base",),
         ("sd_scripts.library.families", "sd_scripts.networks"),
         ("sd_scripts.library.methods",),
@@ -72,8 +78,14 @@ def under(name: str, prefix: str) -> bool:
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_no_folder_imports_what_it_may_not(folder):
-    bad = [f"{IDS[path]} imports {name}" for path in FILES if path.is_relative_to(ROOT / folder) for name in imports_of(path)
-           for banned in FORBIDDEN[folder] if under(name, banned)]
+    bad = [
+        f"{IDS[path]} imports {name}"
+        for path in FILES
+        if path.is_relative_to(ROOT / folder)
+        for name in imports_of(path)
+        for banned in FORBIDDEN[folder]
+        if under(name, banned)
+    ]
     assert not bad, "\n".join(bad)
 
 
@@ -97,9 +109,15 @@ def test_imports_point_one_way(side):
 
 def test_no_family_imports_another():
     families = ROOT / "sd_scripts/library/families"
-    bad = [f"{IDS[path]} imports {name}" for path in FILES if families in path.parents and path.parent != families
-           for name in imports_of(path) for other in families.iterdir() if other.is_dir() and other.name != path.relative_to(families).parts[0]
-           if under(name, f"sd_scripts.library.families.{other.name}")]
+    bad = [
+        f"{IDS[path]} imports {name}"
+        for path in FILES
+        if families in path.parents and path.parent != families
+        for name in imports_of(path)
+        for other in families.iterdir()
+        if other.is_dir() and other.name != path.relative_to(families).parts[0]
+        if under(name, f"sd_scripts.library.families.{other.name}")
+    ]
     assert not bad, "\n".join(bad)
 
 
@@ -113,7 +131,7 @@ def test_there_are_no_import_cycles():
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
-        assert module not in trail, " -> ".join([*trail[trail.index(module):], module])
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
         if module not in done:
             for other in sorted(graph[module]):
                 visit(other, (*trail, module))
@@ -130,7 +148,9 @@ def test_a_file_is_of_readable_size_and_says_what_it_is(path):
     assert lines <= MAX_FILE_LINES, f"{lines} lines"
     assert ast.get_docstring(tree), "no module docstring"
     assert path.stem not in VAGUE_NAMES
-    public = [node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_")]
+    public = [
+        node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_")
+    ]
     local = {inner for node in functions_of(path) for inner in ast.walk(node) if inner is not node}
     assert [node.name for node in public if node not in local and not ast.get_docstring(node)] == []
 
@@ -176,7 +196,10 @@ def test_no_exception_is_swallowed_wholesale(path):
 
 def test_nothing_in_the_project_names_the_place_it_was_made_in():
     suffixes = {".py", ".md", ".toml", ".txt", ".json", ".css", ".cfg", ".yml"}
-    roots = [ROOT / name for name in (*PACKAGES, "docs", "tests", "demo", "presets", "installer", "benchmarks", "README.md", "setup.py", "gui.py", "CHANGELOG.md")]
+    roots = [
+        ROOT / name
+        for name in (*PACKAGES, "docs", "tests", "demo", "presets", "installer", "benchmarks", "README.md", "setup.py", "gui.py", "CHANGELOG.md")
+    ]
     files = [path for root in roots for path in (root.rglob("*") if root.is_dir() else [root]) if path.is_file() and path.suffix in suffixes]
     words = ("/" + "work/", "/opt/" + "pypi", "/opt/" + "wheels", "../" + "shared")
     assert not [f"{path.relative_to(ROOT)}: {word}" for path in files for word in words if word in path.read_text("utf-8", errors="ignore")]

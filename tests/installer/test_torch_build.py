@@ -66,7 +66,9 @@ def test_without_any_accelerator_it_is_the_cpu_build_with_the_reason(tmp_path, m
     assert (choice.build, "processor" in choice.why) == ("cpu", True)
 
 
-@pytest.mark.parametrize(("words", "code", "said"), [(["extras", "nonsense"], 2, '"nonsense" is no optional part'), (["--torch", "cu99"], 2, "invalid choice")])
+@pytest.mark.parametrize(
+    ("words", "code", "said"), [(["extras", "nonsense"], 2, '"nonsense" is no optional part'), (["--torch", "cu99"], 2, "invalid choice")]
+)
 def test_wrong_words_are_refused_in_one_line(words, code, said):
     done = subprocess.run([sys.executable, str(ROOT / "setup.py"), *words], capture_output=True, text=True, check=False)
     assert done.returncode == code

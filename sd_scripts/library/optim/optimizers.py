@@ -96,7 +96,9 @@ def build_optimizer(groups: Sequence[ParamGroup], config: Optimizer) -> TorchOpt
     try:
         return cls(dicts, lr=lr, **args)
     except (TypeError, ValueError, AssertionError) as error:
-        raise ConfigError("optimizer_args", f"{entry.name} does not take {args}: {error}.", fix="Check the names in the optimizer's own documentation.") from error
+        raise ConfigError(
+            "optimizer_args", f"{entry.name} does not take {args}: {error}.", fix="Check the names in the optimizer's own documentation."
+        ) from error
 
 
 def uses_relative_steps(config: Optimizer) -> bool:
@@ -113,7 +115,9 @@ def is_schedule_free(optimizer: TorchOptimizer) -> bool:
     return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
 
 
-def schedule_for(optimizer: TorchOptimizer, config: Optimizer, schedule: LRSchedule, *, total_steps: int, warmup_steps: int, decay_steps: int) -> Scheduler:
+def schedule_for(
+    optimizer: TorchOptimizer, config: Optimizer, schedule: LRSchedule, *, total_steps: int, warmup_steps: int, decay_steps: int
+) -> Scheduler:
     """The learning-rate schedule that suits the optimizer: the chosen one, or none where the optimizer finds its own rates.
 
     Raises:
@@ -127,8 +131,14 @@ def schedule_for(optimizer: TorchOptimizer, config: Optimizer, schedule: LRSched
 def _load(entry: Entry) -> Any:
     package = entry.module.partition(".")[0]
     if importlib.util.find_spec(package) is None:
-        raise ConfigError("optimizer_type", f"{entry.name} needs the package {package}, which is not installed.", fix="Install it with: python setup.py extras optimizers")
+        raise ConfigError(
+            "optimizer_type",
+            f"{entry.name} needs the package {package}, which is not installed.",
+            fix="Install it with: python setup.py extras optimizers",
+        )
     try:
         return getattr(importlib.import_module(entry.module), entry.name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError("optimizer_type", f'"{entry.module}.{entry.name}" is no optimizer.', fix="Give a name from the list, or module.Class.") from error
+        raise ConfigError(
+            "optimizer_type", f'"{entry.module}.{entry.name}" is no optimizer.', fix="Give a name from the list, or module.Class."
+        ) from error

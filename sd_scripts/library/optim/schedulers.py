@@ -87,6 +87,8 @@ def _custom(optimizer: TorchOptimizer, config: LRSchedule, warmup_steps: int) ->
         module = importlib.import_module(module_name) if module_name else torch.optim.lr_scheduler
         return getattr(module, class_name)(optimizer, **parse_words("lr_scheduler_args", config.lr_scheduler_args))
     except (ImportError, AttributeError) as error:
-        raise ConfigError("lr_scheduler_type", f'"{config.lr_scheduler_type}" is not to be found: {error}.', fix="Give a class as module.Class.") from error
+        raise ConfigError(
+            "lr_scheduler_type", f'"{config.lr_scheduler_type}" is not to be found: {error}.', fix="Give a class as module.Class."
+        ) from error
     except (TypeError, ValueError) as error:
         raise ConfigError("lr_scheduler_args", f"{config.lr_scheduler_type} does not take them: {error}.") from error

@@ -67,7 +67,9 @@ def recorded_scale(row: dict) -> float:
     return row["huber_scale"] or 1.0
 
 
-@pytest.mark.parametrize("row", LOSS["pointwise_rows"], ids=lambda row: "-".join(str(row[k]) for k in ("loss_type", "huber_schedule", "huber_c", "huber_scale")))
+@pytest.mark.parametrize(
+    "row", LOSS["pointwise_rows"], ids=lambda row: "-".join(str(row[k]) for k in ("loss_type", "huber_schedule", "huber_c", "huber_scale"))
+)
 def test_losses_are_the_recorded_ones(row):
     pred, target = wave(torch.sin, 24, scale=1.5).view(3, 2, 2, 2), wave(torch.cos, 24, scale=0.7).view(3, 2, 2, 2)
     deviates = row["huber_schedule"] == "snr" and row["huber_scale"] == 2.0

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd_scripts.library.diffusion.draws import Draws
-from sd_scripts.library.diffusion.noise import add_noise, adaptive_offset, draw_noise, draw_timesteps, multires_noise, offset_noise, perturb_input, velocity
+from sd_scripts.library.diffusion.noise import (
+    adaptive_offset,
+    add_noise,
+    draw_noise,
+    draw_timesteps,
+    multires_noise,
+    offset_noise,
+    perturb_input,
+    velocity,
+)
 from sd_scripts.library.diffusion.schedule import ddpm_schedule
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 

@@ -15,7 +15,15 @@ from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.schedule import LRSchedule
 
 HERE = [name for name, entry in REGISTRY.items() if importlib.util.find_spec(entry.module.partition(".")[0])]
-RATES = {"sgdnesterov": 0.05, "sgdnesterov8bit": 0.05, "lion": 0.01, "lion8bit": 0.01, "pagedlion8bit": 0.01, "adafactor": 0.05, "sgdschedulefree": 1.0}
+RATES = {
+    "sgdnesterov": 0.05,
+    "sgdnesterov8bit": 0.05,
+    "lion": 0.01,
+    "lion8bit": 0.01,
+    "pagedlion8bit": 0.01,
+    "adafactor": 0.05,
+    "sgdschedulefree": 1.0,
+}
 """Rates that suit the little problem below; the others learn it at 0.02."""
 OWN_RATE = ("prodigy", "dadapt")
 ERRATIC = ("dadaptadam", "dadaptation", "dadaptadampreprint", "dadaptsgd", "dadaptadagrad", "dadaptadan", "dadaptadanip", "dadaptlion")
@@ -66,8 +74,14 @@ def test_the_name_of_a_group_reaches_the_optimizer():
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [({}, "AdamW"), ({"use_8bit_adam": True}, "AdamW8bit"), ({"use_lion_optimizer": True}, "Lion"), ({"optimizer_type": "ADAMW"}, "AdamW"),
-     ({"optimizer_type": "NAdam"}, "NAdam"), ({"optimizer_type": "torch.optim.RMSprop"}, "RMSprop")],
+    [
+        ({}, "AdamW"),
+        ({"use_8bit_adam": True}, "AdamW8bit"),
+        ({"use_lion_optimizer": True}, "Lion"),
+        ({"optimizer_type": "ADAMW"}, "AdamW"),
+        ({"optimizer_type": "NAdam"}, "NAdam"),
+        ({"optimizer_type": "torch.optim.RMSprop"}, "RMSprop"),
+    ],
 )
 def test_names_are_read_as_the_ecosystem_reads_them(options, name):
     assert entry_of(Optimizer(**options)).name == name
@@ -80,8 +94,12 @@ def test_two_contradicting_choices_are_refused():
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"optimizer_type": "Nonsense"}, "optimizer_type"), ({"optimizer_type": "nowhere.Adam"}, "optimizer_type"),
-     ({"optimizer_args": ("weight_decy=1",)}, "optimizer_args"), ({"optimizer_args": ("weight_decay",)}, "optimizer_args")],
+    [
+        ({"optimizer_type": "Nonsense"}, "optimizer_type"),
+        ({"optimizer_type": "nowhere.Adam"}, "optimizer_type"),
+        ({"optimizer_args": ("weight_decy=1",)}, "optimizer_args"),
+        ({"optimizer_args": ("weight_decay",)}, "optimizer_args"),
+    ],
 )
 def test_wrong_choices_name_the_option(options, field):
     weight = torch.nn.Parameter(torch.zeros(2))
