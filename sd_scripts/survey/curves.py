@@ -26,7 +26,10 @@ class Curve:
     args: Mapping[str, object]
 
     def multiplier(self, step: int, *, base_lr: float) -> float:
-        """Factor on a group's rate for the update at `step`; the warm-up rises linearly from 0. `base_lr` matters where a floor is an absolute rate."""
+        """Factor on a group's rate for the update at `step`; the warm-up rises linearly from 0.
+
+        `base_lr` matters where a floor is an absolute rate.
+        """
         if step < self.warmup_steps and self.name not in NO_WARMUP:
             return self._warmup(step)
         return SHAPES[self.name](self, step, base_lr)

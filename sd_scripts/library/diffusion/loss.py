@@ -77,7 +77,8 @@ def snr_weights(timesteps: Tensor, schedule: NoiseSchedule, config: SNRWeight, *
 def huber_threshold(timesteps: Tensor, config: Loss, schedule: NoiseSchedule | None) -> Tensor:
     """Error at which the Huber losses turn from squared to linear, per sample, (batch,), float32.
 
-    constant: huber_c. exponential: falls from 1 to huber_c over the timesteps. snr: (1 − c)/(1 + σ)² + c with σ = √((1 − ᾱ)/ᾱ). Each times huber_scale.
+    constant: huber_c. exponential: falls from 1 to huber_c over the timesteps. snr: (1 − c)/(1 + σ)² + c with σ = √((1 − ᾱ)/ᾱ).
+    Each times huber_scale.
 
     Raises:
         ValueError: schedule "snr" for a family that has none (`schedule` is None).

@@ -73,7 +73,8 @@ def multires_noise(noise: Tensor, ratios: list[float], discount: float, generato
 
     Args:
         noise: (batch, channels, height, width), float32.
-        ratios: one per level i, in [2, 4): the level's sides are the full ones divided by ratio**i (at least 1). A level with a side of 1 is the last.
+        ratios: one per level i, in [2, 4): the level's sides are the full ones divided by ratio**i (at least 1).
+            A level with a side of 1 is the last.
         discount: level i counts discount**i.
         generator: draws the coarse noise, CPU.
 
