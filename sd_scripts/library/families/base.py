@@ -1,0 +1,113 @@
+"""What a model family answers, and the values that pass between a family, a method and the loop. The families live in folders beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from sd_scripts.library.diffusion.draws import Draws
+from sd_scripts.library.diffusion.schedule import NoiseSchedule
+from sd_scripts.params.config import Config
+
+
+@dataclass(slots=True)
+class TextEmbeddings:
+    """Captions after the text encoder: `prompt_embeds` (batch, tokens, width), and `pooled` (batch, width) for families that have one."""
+
+    prompt_embeds: Tensor
+    pooled: Tensor | None = None
+
+
+@dataclass(slots=True)
+class Noised:
+    """A micro-batch ready for the model.
+
+    `noisy_latents` and `target` are (batch, channels, height, width), `timesteps` (batch,) int64 for DDPM families, `weights` (batch,) float32: how
+    much each sample's timestep counts in the loss.
+    """
+
+    noisy_latents: Tensor
+    timesteps: Tensor
+    target: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterTarget:
+    """One module that an adapter may patch.
+
+    Attributes:
+        name: kohya's full name, the stem of its keys in weight files: `lora_unet_down_blocks_0_attentions_0_proj_in`,
+            `lora_te_text_model_encoder_layers_0_mlp_fc1`.
+        part: which part of the model it belongs to.
+        module: the Linear or Conv2d itself.
+        kind: "linear", "conv1x1" or "conv3x3" (any larger kernel).
+        conv: True for modules that get an adapter only when convolutions are asked for (resnets with their time projection, down- and upsamplers).
+        block: index among kohya's 25 blocks of a U-Net (0 is its input, 1-11 down, 12 middle, 13-24 up); None outside the U-Net.
+    """
+
+    name: str
+    part: Literal["unet", "text_encoder"]
+    module: nn.Module
+    kind: Literal["linear", "conv1x1", "conv3x3"]
+    conv: bool
+    block: int | None
+
+
+class Family(Protocol):
+    """A loaded model. Its parts are frozen and in eval mode; methods change that where they train them."""
+
+    name: ClassVar[str]
+    vae_scale: ClassVar[float]
+    latent_stride: ClassVar[int]
+    latent_channels: ClassVar[int]
+    unet: nn.Module
+    vae: nn.Module
+    text_encoder: nn.Module
+    prediction: Literal["epsilon", "v"]
+    schedule: NoiseSchedule
+
+    @classmethod
+    def load(cls, config: Config, *, device: torch.device, weight_dtype: torch.dtype) -> Self:
+        """Read the model that `config` names onto `device`. Raises ConfigError, DataError, Diverged (NaN in the weights)."""
+        ...
+
+    def encode_images(self, images: Tensor, draws: Draws) -> Tensor:
+        """Latents times `vae_scale`, float32: a sample of the posterior. `images` (batch, 3, height, width), float32, in [-1, 1]."""
+        ...
+
+    def image_moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the posterior, unscaled, float32, each (batch, channels, height/8, width/8)."""
+        ...
+
+    def encode_text(self, captions: Sequence[str]) -> TextEmbeddings:
+        """Embeddings of a batch of captions; gradients flow where the text encoder or its adapters train."""
+        ...
+
+    def encode_prompts(self, prompts: Sequence[str]) -> TextEmbeddings:
+        """Embeddings of preview prompts, equally long; unlike captions they are not cut at the training's token length."""
+        ...
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Pictures, (batch, 3, height, width), float32, about [-1, 1], from latents times `vae_scale`."""
+        ...
+
+    def add_noise(self, latents: Tensor, draws: Draws) -> Noised:
+        """Draw noise and timesteps for a batch of clean latents, with the configured options."""
+        ...
+
+    def predict(self, noised: Noised, text: TextEmbeddings) -> Tensor:
+        """The model's output for a noised batch, float32, shape of the latents."""
+        ...
+
+    def targets(self) -> tuple[AdapterTarget, ...]:
+        """Every module that an adapter may patch, in kohya's creation order."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Metadata about the base model: `ss_*` keys in kohya's order, and `modelspec.*` keys."""
+        ...

@@ -1,0 +1,268 @@
+"""Loading Stable Diffusion 1.x and 2.x: single files (safetensors, pickles), diffusers folders and hub models, with an optional other VAE.
+
+Modules are built on the meta device and filled tensor by tensor in their final type and place, so loading takes hardly more memory than the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from sd_scripts.errors import ConfigError, DataError, Diverged
+from sd_scripts.library.families.hub import find_model
+from sd_scripts.library.families.sd import convert
+from sd_scripts.library.families.sd.config import clip_prefix, text_config, unet_config, uses_open_clip, vae_config
+from sd_scripts.library.families.source import WeightSource, open_source
+from sd_scripts.params.config import Config
+from sd_scripts.params.families.sd import FACTS
+from sd_scripts.params.model import SourceModel
+from sd_scripts.survey.header import detect
+
+MODEL_FIELD = "pretrained_model_name_or_path"
+FOLDERS = ("unet", "vae", "text_encoder", "scheduler")
+_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+_OLD_STEMS = {"text_encoder": "pytorch_model"}
+Prediction = Literal["epsilon", "v"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A model in pieces, frozen and in eval mode. `prediction` is what the files say (None: nothing); `path` and `vae_path` are what was read."""
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    is_v2: bool
+    prediction: Prediction | None = None
+    path: Path | None = None
+    vae_path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Component:
+    module: Any
+    table: convert.Table
+    source: WeightSource
+
+
+def load_parts(config: Config, *, device: torch.device, weight_dtype: torch.dtype) -> Parts:
+    """Read the model that `config` names. The VAE stays float32 with no_half_vae.
+
+    Raises:
+        ConfigError: the model does not exist, or is no Stable Diffusion 1.x or 2.x model that can be trained.
+        DataError: a file is damaged or incomplete.
+        Diverged: a weight is NaN or infinite.
+    """
+    wanted = config[SourceModel]
+    if not wanted.pretrained_model_name_or_path:
+        raise ConfigError(MODEL_FIELD, "No base model is given.", fix="Name a .safetensors file, a diffusers folder or a hub model.")
+    path = find_model(wanted.pretrained_model_name_or_path, field=MODEL_FIELD, folders=FOLDERS, missing=missing_files)
+    vae_path = find_model(wanted.vae, field="vae", folders=("vae",), missing=_missing_vae) if wanted.vae else None
+    with ExitStack() as files:
+        components, prediction = _open_folder(path, files) if path.is_dir() else _open_single(path, files)
+        if vae_path:
+            components["vae"] = _open_vae(vae_path, files)
+        unet, text_encoder = components["unet"].module, components["text_encoder"].module
+        _refuse_unsupported(unet, text_encoder, path)
+        for name, component in components.items():
+            dtype = torch.float32 if name == "vae" and wanted.no_half_vae else weight_dtype
+            _fill(component, device=device, dtype=dtype)
+    return Parts(unet, components["vae"].module, text_encoder, unet.config["use_linear_projection"], prediction, path, vae_path)
+
+
+def skeleton(shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+    """The modules of a single file with these keys and shapes, on the meta device: structure without weights."""
+    with torch.device("meta"):
+        unet = _new_unet(unet_config(shapes))
+        vae = _new_vae(vae_config(shapes, prefix=convert.VAE_PREFIX))
+        text_encoder = CLIPTextModel(CLIPTextConfig(**text_config(shapes)))
+    for module in (unet, vae, text_encoder):
+        module.requires_grad_(False).eval()
+    return Parts(unet, vae, text_encoder, uses_open_clip(shapes))
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Files that a diffusers folder needs and lacks, as paths inside it."""
+    return [name for part in _STEMS for name in _missing_part(folder / part)]
+
+
+def single_file_tables(parts: Parts, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, convert.Table]:
+    """For "unet", "vae" and "text_encoder": where each weight lies in a single file with these shapes."""
+    text_names = list(parts.text_encoder.state_dict())
+    return {
+        "unet": convert.unet_table(parts.unet.state_dict(), layers_per_block=parts.unet.config["layers_per_block"]),
+        "vae": convert.vae_table(parts.vae.state_dict(), levels=len(parts.vae.config["block_out_channels"])),
+        "text_encoder": convert.open_clip_table(text_names) if parts.is_v2 else convert.clip_table(text_names, prefix=clip_prefix(shapes)),
+    }
+
+
+def _new_unet(settings: Mapping[str, Any]) -> UNet2DConditionModel:
+    return cast(UNet2DConditionModel, UNet2DConditionModel.from_config(dict(settings)))
+
+
+def _new_vae(settings: Mapping[str, Any]) -> AutoencoderKL:
+    return cast(AutoencoderKL, AutoencoderKL.from_config(dict(settings)))
+
+
+def _open_single(path: Path, files: ExitStack) -> tuple[dict[str, _Component], Prediction | None]:
+    source = files.enter_context(open_source(path))
+    with _explained(path):
+        parts = skeleton(source.shapes)
+    tables = single_file_tables(parts, source.shapes)
+    modules = {"unet": parts.unet, "vae": parts.vae, "text_encoder": parts.text_encoder}
+    prediction = "v" if "v_pred" in source.shapes else _said(source.metadata.get("modelspec.prediction_type"))
+    return {name: _Component(modules[name], tables[name], source) for name in modules}, prediction
+
+
+def _open_folder(path: Path, files: ExitStack) -> tuple[dict[str, _Component], Prediction | None]:
+    lacking = missing_files(path)
+    if lacking:
+        raise ConfigError(MODEL_FIELD, f"The folder {path} lacks {', '.join(lacking)}.", fix="Name a diffusers folder or a single file.")
+    with torch.device("meta"), _explained(path):
+        unet = _new_unet(_read_json(path / "unet" / "config.json"))
+        text_encoder = CLIPTextModel(CLIPTextConfig.from_dict(_read_json(path / "text_encoder" / "config.json")))
+    text_source = files.enter_context(open_source(_weights_file(path / "text_encoder")))
+    prefix = "text_model." if "text_model.final_layer_norm.weight" in text_source.shapes else ""
+    components = {
+        "unet": _Component(unet, convert.same_names(unet.state_dict()), files.enter_context(open_source(_weights_file(path / "unet")))),
+        "vae": _open_vae(path / "vae", files),
+        "text_encoder": _Component(text_encoder, convert.clip_table(text_encoder.state_dict(), prefix=prefix), text_source),
+    }
+    scheduler = path / "scheduler" / "scheduler_config.json"
+    return components, _said(_read_json(scheduler).get("prediction_type")) if scheduler.is_file() else None
+
+
+def _open_vae(path: Path, files: ExitStack) -> _Component:
+    """A VAE from a file in either naming, or from a folder with its config (or with a `vae` folder in it)."""
+    if path.is_dir():
+        path = path / "vae" if (path / "vae").is_dir() else path
+        source = files.enter_context(open_source(_weights_file(path)))
+        settings = _read_json(path / "config.json")
+    else:
+        source = files.enter_context(open_source(path))
+        settings = {}
+    shapes = source.shapes
+    prefix = convert.VAE_PREFIX if any(key.startswith(convert.VAE_PREFIX) for key in shapes) else ""
+    levels = len({key.split(".")[2] for key in shapes if key.startswith("encoder.down_blocks.")})
+    known = {convert.vae_key(key, levels): shape for key, shape in shapes.items() if ".attentions." not in key} if levels else shapes
+    with torch.device("meta"), _explained(path, field="vae"):
+        vae = _new_vae(settings or vae_config(known, prefix=prefix))
+    names = list(vae.state_dict())
+    if levels:
+        old = any(".attentions.0.query." in key for key in shapes)
+        return _Component(vae, convert.old_vae_table(names) if old else convert.same_names(names), source)
+    return _Component(vae, convert.vae_table(names, levels=len(vae.config["block_out_channels"]), prefix=prefix), source)
+
+
+def _fill(component: _Component, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Give every weight of a meta module its tensor, converted and in place; the module ends frozen and in eval mode."""
+    module, source = component.module, component.source
+    absent = [piece.key for piece in component.table.values() if piece.key not in source.shapes]
+    if absent:
+        message = f"{len(absent)} of {len(component.table)} weights are missing, the first is {absent[0]}."
+        raise DataError(message, fix="Download the file again.", path=source.path)
+    for name, wanted in module.state_dict().items():
+        piece = component.table[name]
+        try:
+            tensor = convert.take(source.tensor(piece.key), piece, wanted.shape)
+        except ValueError as error:
+            raise DataError(f"{error}.", fix="This file does not fit its own sizes: download it again.", path=source.path) from error
+        owner, _, leaf = name.rpartition(".")
+        converted = tensor.to(device=device, dtype=dtype, copy=True).contiguous()
+        _refuse_nan(converted, tensor, piece.key, source.path)
+        setattr(module.get_submodule(owner), leaf, nn.Parameter(converted, requires_grad=False))
+    for owner, buffer in list(_position_buffers(module)):
+        owner.position_ids = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
+    module.requires_grad_(False).eval()
+
+
+def _position_buffers(module: nn.Module) -> Iterator[tuple[Any, Tensor]]:
+    """CLIP's table of positions is a buffer that no file holds."""
+    for owner in module.modules():
+        if "position_ids" in owner._buffers:
+            yield owner, owner.get_buffer("position_ids")
+
+
+def _refuse_nan(converted: Tensor, original: Tensor, key: str, path: Path) -> None:
+    # One sum per tensor is a hundredth of an elementwise test, and NaN and Inf survive it.
+    if not converted.is_floating_point() or torch.isfinite(converted.sum(dtype=torch.float32)) or torch.isfinite(converted).all():
+        return
+    if torch.isfinite(original).all():
+        message = f"{path}: the weight {key} does not fit into {converted.dtype}."
+        raise Diverged(message, fix="Use mixed_precision bf16 or no; for the VAE, no_half_vae.")
+    raise Diverged(f"{path}: the weight {key} holds NaN or infinite values.", fix="Use another copy of the model.")
+
+
+def _refuse_unsupported(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, path: Path) -> None:
+    settings = unet.config
+    if settings["in_channels"] != 4:
+        message = f"{path} takes {settings['in_channels']} input channels: inpainting models cannot be trained here."
+        raise ConfigError(MODEL_FIELD, message, fix="Use its base model.")
+    width = text_encoder.config.hidden_size
+    if settings["cross_attention_dim"] != width:
+        raise _wrong_model(path, f"its U-Net expects text of width {settings['cross_attention_dim']}, its text encoder gives {width}")
+
+
+@contextmanager
+def _explained(path: Path, *, field: str = MODEL_FIELD) -> Generator[None]:
+    """A size that cannot be read from the file means that it is another kind of model."""
+    try:
+        yield
+    except KeyError as error:
+        reason = f"it has no {error.args[0]}"
+        raise _wrong_model(path, reason, field=field) from error
+
+
+def _wrong_model(path: Path, reason: str, *, field: str = MODEL_FIELD) -> ConfigError:
+    """The refusal of a model of another kind, with the script that trains it where there is one."""
+    try:
+        facts = detect(path)
+    except DataError:
+        facts = None
+    if facts and facts.family not in FACTS.kinds and facts.script:
+        return ConfigError(field, f"{path} is a model of another family: {facts.title}.", fix=f"Train it with {facts.script}.py.")
+    what = "VAE" if field == "vae" else "whole Stable Diffusion 1.x or 2.x model"
+    return ConfigError(field, f"{path} is no {what}: {reason}.", fix="Choose another file.")
+
+
+def _said(prediction: object) -> Prediction | None:
+    known: dict[object, Prediction] = {"v": "v", "v_prediction": "v", "epsilon": "epsilon"}
+    return known.get(prediction)
+
+
+def _missing_vae(folder: Path) -> list[str]:
+    return _missing_part(folder / "vae" if (folder / "vae").is_dir() else folder, kind="vae")
+
+
+def _missing_part(folder: Path, *, kind: str = "") -> list[str]:
+    config = [] if (folder / "config.json").is_file() else [f"{folder.name}/config.json"]
+    return config + ([] if _candidates(folder, kind or folder.name) else [f"{folder.name}/{_STEMS[kind or folder.name]}.safetensors"])
+
+
+def _candidates(folder: Path, kind: str) -> list[Path]:
+    """Weight files of a part, best first: safetensors before pickles, full precision before fp16."""
+    stem, old = _STEMS[kind], _OLD_STEMS.get(kind, _STEMS[kind])
+    names = (f"{stem}.safetensors", f"{stem}.fp16.safetensors", f"{old}.bin", f"{old}.fp16.bin")
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _weights_file(folder: Path) -> Path:
+    return _candidates(folder, folder.name if folder.name in _STEMS else "vae")[0]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"This is no readable JSON file: {error}.", fix="Download it again.", path=path) from error
+    return dict(content)
