@@ -1,0 +1,1 @@
+"""What is trained and how it is saved: one file per method."""

@@ -1,0 +1,1 @@
+"""Programs beside the trainers: each is started as `python -m sd_scripts.tools.<name>`."""
