@@ -1,0 +1,164 @@
+"""A batch's pictures and captions, read and changed as its place in the run says. Which pictures belong together is decided in batches.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+import torch
+from torch import Tensor
+
+from sd_scripts.errors import TrainingError
+from sd_scripts.library.data.batches import GlobalBatch, share_of
+from sd_scripts.library.data.images import change_color, crop, load_image, resize, to_pixels
+from sd_scripts.survey.buckets import BucketChoice, choose
+from sd_scripts.survey.captions import process_caption
+from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
+from sd_scripts.survey.items import Item
+from sd_scripts.survey.randomness import seed_for
+
+FLIP_RATE = 0.5
+CachedLatents = Callable[[Sequence[int], Sequence[bool]], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One process's share of a global batch.
+
+    Args:
+        plan: the global batch it is cut from.
+        items: the pictures. One that only fills up has `loss_weights` 0.
+        indices: their places in the step's global batch.
+        captions: the text of each at this step.
+        flipped: whether each is mirrored.
+        loss_weights: (batch,), float32: 1, `prior_loss_weight` for regularisation pictures, 0 for what fills up.
+        pixels: (batch, 3, height, width), uint8; None where latents come from a cache.
+        latents: (batch, channels, height/8, width/8), float32, not scaled yet; None where there is no cache.
+    """
+
+    plan: GlobalBatch
+    numbers: tuple[int, ...]
+    items: tuple[Item, ...]
+    indices: tuple[int, ...]
+    captions: tuple[str, ...]
+    flipped: tuple[bool, ...]
+    loss_weights: Tensor
+    pixels: Tensor | None
+    latents: Tensor | None
+
+    def pin_memory(self) -> Batch:
+        """The same with its tensors in page-locked memory, from which an accelerator copies without waiting."""
+        pinned = {name: None if value is None else value.pin_memory() for name, value in (("pixels", self.pixels), ("latents", self.latents))}
+        return replace(self, loss_weights=self.loss_weights.pin_memory(), **pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The pictures of a run with the rules that apply to each."""
+
+    items: Sequence[Item]
+    blueprint: Blueprint
+
+    def dataset(self, item: Item) -> Dataset:
+        """The dataset that `item` belongs to."""
+        return self.blueprint.datasets[item.dataset]
+
+    def subset(self, item: Item) -> Subset:
+        """The folder that `item` belongs to, with its options."""
+        return self.dataset(item).subsets[item.subset]
+
+    def choice(self, item: Item) -> BucketChoice:
+        """How `item` is scaled and cut."""
+        return choose(item.size, self.dataset(item), random_crop=self.subset(item).random_crop)
+
+    def interpolation(self, item: Item) -> str | None:
+        """The name of the interpolation, or None for the default."""
+        return self.subset(item).resize_interpolation or self.dataset(item).resize_interpolation
+
+    def picture(self, item: Item, *, crop_random: Random | None = None, color_random: Random | None = None, flip: bool = False) -> Tensor:
+        """Decode, scale, cut and change one picture: (3, height, width), uint8.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        choice = self.choice(item)
+        image = crop(resize(load_image(item.path), choice.resized, self.interpolation(item)), choice.bucket, crop_random)
+        if color_random is not None:
+            image = change_color(image, color_random)
+        return to_pixels(image[:, ::-1] if flip else image)
+
+
+@dataclass(frozen=True, slots=True)
+class Dealer:
+    """Makes the batches of one process: `dealer[global_batch]`. Safe to use from any number of worker processes, in any order.
+
+    Args:
+        cached_latents: gives the latents of item numbers, mirrored or not; None: pictures are decoded instead.
+        prior_loss_weight: weight of regularisation pictures.
+        max_train_steps: for a tag warm-up given as a share of the run.
+    """
+
+    listing: Listing
+    seed: int
+    rank: int
+    processes: int
+    max_train_steps: int
+    prior_loss_weight: float = 1.0
+    cached_latents: CachedLatents | None = None
+
+    def __getitem__(self, plan: GlobalBatch) -> Batch | TrainingError:
+        """The share of `plan`. An error comes back as a value: a worker process could not carry its parts (file, remedy) in an exception."""
+        try:
+            return self.deal(plan)
+        except TrainingError as error:
+            return error
+
+    def deal(self, plan: GlobalBatch) -> Batch:
+        """Read the pictures of this process's share and process their captions.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        share = share_of(plan, rank=self.rank, processes=self.processes)
+        items = tuple(self.listing.items[number] for number in share.entries)
+        indices = tuple(range(share.first_index, share.first_index + len(items)))
+        flipped = tuple(self._flips(item, plan, index) for item, index in zip(items, indices, strict=True))
+        weights = [self._weight(item) if place < share.counted else 0.0 for place, item in enumerate(items)]
+        pixels = latents = None
+        if self.cached_latents is not None:
+            latents = self.cached_latents(share.entries, flipped)
+        else:
+            pixels = torch.stack([self._picture(item, plan, index, flip) for item, index, flip in zip(items, indices, flipped, strict=True)])
+        captions = tuple(self._caption(item, plan, index) for item, index in zip(items, indices, strict=True))
+        return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), pixels, latents)
+
+    def _random(self, stream: str, plan: GlobalBatch, index: int) -> Random:
+        return Random(seed_for(self.seed, stream, epoch=plan.epoch, step=plan.step, index=index))
+
+    def _flips(self, item: Item, plan: GlobalBatch, index: int) -> bool:
+        return self.listing.subset(item).flip_aug and self._random("flip", plan, index).random() < FLIP_RATE
+
+    def _weight(self, item: Item) -> float:
+        return self.prior_loss_weight if item.is_reg else 1.0
+
+    def _picture(self, item: Item, plan: GlobalBatch, index: int, flip: bool) -> Tensor:
+        subset = self.listing.subset(item)
+        return self.listing.picture(
+            item,
+            crop_random=self._random("crop", plan, index) if subset.random_crop else None,
+            color_random=self._random("color", plan, index) if subset.color_aug else None,
+            flip=flip,
+        )
+
+    def _caption(self, item: Item, plan: GlobalBatch, index: int) -> str:
+        subset = self.listing.subset(item)
+        return process_caption(
+            item.caption,
+            subset.captions,
+            random=self._random("caption", plan, index),
+            epoch=plan.epoch,
+            step=plan.step - 1,
+            max_train_steps=self.max_train_steps,
+            class_tokens=subset.class_tokens,
+        )

@@ -1,0 +1,1 @@
+"""The trainer: from accepted options to saved weights. Importing this package loads no torch; its modules do."""

@@ -1,0 +1,43 @@
+"""The training loop: it reads like the algorithm. What each line does on this machine and in these files is one call away in run.py."""
+
+from __future__ import annotations
+
+from sd_scripts.library.diffusion.loss import per_sample_loss
+from sd_scripts.library.training.request import Outcome
+from sd_scripts.library.training.run import Run
+
+
+def loop(run: Run) -> Outcome:
+    """Train until the plan is done or somebody asks to stop.
+
+    The loss of an optimizer step is the weighted sum over all its pictures, of all micro-batches and processes, divided by their number: so neither
+    accumulation nor processes change what is learnt.
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+        DataError: a picture cannot be read.
+        RunError: something cannot be written.
+    """
+    family, method = run.family, run.method
+    run.begin()
+    for batch in run.batches():
+        if batch.plan.micro_step == 0:
+            method.before_step(batch.plan.step - 1, run.plan)
+        draws = run.draws(batch)
+        latents = run.latents(batch, draws)
+        noised = family.add_noise(latents, draws)
+        with run.model_context(batch):
+            text = run.texts(batch.captions)
+            model_pred = family.predict(noised, text)
+        losses = per_sample_loss(model_pred, noised.target, run.loss, timesteps=noised.timesteps, schedule=family.schedule)
+        weights = noised.weights * batch.loss_weights.to(losses.device)
+        run.updater.backward((losses * weights).sum() / batch.plan.window_items)
+        if not batch.plan.closes_window:
+            continue
+        run.finish_step(batch.plan)
+        run.save_if_due(batch.plan)
+        run.preview_if_due(batch.plan)
+        run.serve_requests(batch.plan)
+        if run.is_over(batch.plan):
+            break
+    return run.finish()

@@ -1,0 +1,235 @@
+"""From accepted options to a run that can begin: processes, model, pictures, method, optimizer, and where an earlier attempt stopped."""
+
+from __future__ import annotations
+
+import functools
+import pkgutil
+import secrets
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer as TorchOptimizer
+
+from sd_scripts.errors import ConfigError, Stopped
+from sd_scripts.library.cache import LatentsCache, vae_identity
+from sd_scripts.library.data.batches import group_items
+from sd_scripts.library.data.dataset import Dealer, Listing
+from sd_scripts.library.data.loader import as_worker_death, worker_count
+from sd_scripts.library.families.base import Family
+from sd_scripts.library.methods.base import Method
+from sd_scripts.library.optim.optimizers import build_optimizer, schedule_for
+from sd_scripts.library.training.checkpoint import save_rules
+from sd_scripts.library.training.control import Control
+from sd_scripts.library.training.curves import open_curves
+from sd_scripts.library.training.loop import loop
+from sd_scripts.library.training.memory import as_out_of_memory
+from sd_scripts.library.training.metadata import RunFacts, file_metadata, training_metadata
+from sd_scripts.library.training.previews import make_previews
+from sd_scripts.library.training.report import LossAverage, Report
+from sd_scripts.library.training.request import Outcome, Request
+from sd_scripts.library.training.run import Run
+from sd_scripts.library.training.runtime import SAVE_DTYPES, Runtime, seed_everything, start_runtime
+from sd_scripts.library.training.saves import Metadata, Saver
+from sd_scripts.library.training.state import Position, load_state, read_position
+from sd_scripts.library.training.texts import Texts, captions_repeat
+from sd_scripts.library.training.update import Updater
+from sd_scripts.params.cache import Cache, Loader
+from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.loss import Loss
+from sd_scripts.params.memory import Memory, Precision
+from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.saving import Saving, State
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.params.text import ClipText
+from sd_scripts.params.training import Training
+from sd_scripts.survey.plan import Plan
+
+NO_POSITION = Position(0, 1)
+
+
+def train(request: Request, report: Report) -> Outcome:
+    """Train what `request` asks for, on this process's share of the work.
+
+    Raises:
+        TrainingError: anything that a user can be told. Out of memory is among it, with the next cheapest remedy.
+    """
+    runtime = start_runtime(request.config)
+    control = Control(report.run_dir if runtime.is_main else None)
+    control.listen()
+    try:
+        with _named(request.config):
+            return loop(start(request, report, runtime, control))
+    finally:
+        control.close()
+        runtime.close()
+
+
+def start(request: Request, report: Report, runtime: Runtime, control: Control) -> Run:
+    """Load everything that `request` names and put it where a resumed run left off."""
+    config, plan, listing = request.config, request.plan, Listing(request.scan.items, request.blueprint)
+    position = _resume_position(config, plan)
+    seed = runtime.agreed(_seed(config, position, report))
+    seed_everything(seed)
+    family: Family = pkgutil.resolve_name(request.family).load(config, device=runtime.device, weight_dtype=runtime.weight_dtype)
+    cache = _cached_latents(config, listing, family, runtime=runtime, report=report, control=control)
+    method: Method = pkgutil.resolve_name(request.method)(config, family)
+    method.prepare()
+    for note in method.notes:
+        report.warn(note.field, note.message, note.fix)
+    if config[Memory].gradient_checkpointing:
+        _checkpoint(family.unet, family.text_encoder)
+    updater = _updater(config, plan, method, runtime)
+    resume = config[State].resume
+    if resume:
+        load_state(Path(resume), updater.parts())
+        report.event("resume", step=position.step, epoch=position.epoch, path=str(Path(resume).absolute()))
+    dealer = Dealer(
+        listing, seed, runtime.rank, runtime.processes, plan.total_steps, prior_loss_weight=config[Loss].prior_loss_weight, cached_latents=cache
+    )
+    header = _header(request, family, method, seed=seed, optimizer=updater.optimizer)
+    rules = [subset.captions for dataset in listing.blueprint.datasets for subset in dataset.subsets]
+    report.begin(
+        start_step=position.step,
+        total=plan.total_steps,
+        epochs=plan.epochs,
+        average=LossAverage(plan.steps_per_epoch, position.losses),
+        curves=open_curves(config) if runtime.is_main else None,
+    )
+    return Run(
+        plan=plan,
+        loss=config[Loss],
+        seed=seed,
+        start=position,
+        groups=group_items(listing.items, listing.blueprint),
+        dealer=dealer,
+        loader_workers=_workers(config, cache, runtime),
+        family=family,
+        method=method,
+        texts=Texts(family, keep=plan.text_encoder_stop_step == 0 and captions_repeat(rules) and not config[ClipText].no_token_padding),
+        updater=updater,
+        runtime=runtime,
+        report=report,
+        control=control,
+        saver=Saver(save_rules(config, epochs=plan.epochs), method, updater, report, SAVE_DTYPES[config[Saving].save_precision], header),
+        previews=make_previews(config, plan, family=family, runtime=runtime, report=report),
+        divergence_fix=_divergence_fix(config, cached=cache is not None),
+        checkpointed=config[Memory].gradient_checkpointing,
+    )
+
+
+@contextmanager
+def _named(config: Config) -> Generator[None]:
+    """Turn what libraries raise when memory runs out, or a worker is killed, into what users are told."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        named = as_worker_death(error) or as_out_of_memory(error, config)
+        if named is None:
+            raise
+        raise named from error
+
+
+def _resume_position(config: Config, plan: Plan) -> Position:
+    folder = config[State].resume
+    if not folder:
+        return NO_POSITION
+    position = read_position(Path(folder))
+    if position.step >= plan.total_steps:
+        message = f"The state is at step {position.step}, and this run has {plan.total_steps} steps in all."
+        raise ConfigError("resume", message, fix="Raise max_train_steps or max_train_epochs.")
+    return position
+
+
+def _seed(config: Config, position: Position, report: Report) -> int:
+    """The run's seed: as given, else that of the state, else a new one."""
+    given = config[Training].seed
+    if given is None:
+        return secrets.randbelow(2**32) if position.seed is None else position.seed
+    if position.seed is not None and position.seed != given:
+        text = f"The state was made with seed {position.seed}, not {given}: pictures come in another order."
+        report.warn("resume", text, f"Set seed to {position.seed}.")
+    return given
+
+
+def _cached_latents(config: Config, listing: Listing, family: Family, *, runtime: Runtime, report: Report, control: Control) -> LatentsCache | None:
+    """Latents of all pictures, found or made now; the VAE leaves the accelerator afterwards. None if they are not to be cached."""
+    options = config[Cache]
+    if not (options.cache_latents or options.cache_latents_to_disk):
+        return None
+    facts = FAMILIES[config.command.family]
+    cache = LatentsCache(
+        listing,
+        suffix=facts.cache_suffix,
+        stride=facts.latent_stride,
+        channels=facts.latent_channels,
+        vae_hash=vae_identity(family.vae),
+        to_disk=options.cache_latents_to_disk,
+        skip_check=options.skip_cache_check,
+    )
+    report.phase("caching", 0, len(listing.items))
+
+    def on_progress(done: int, total: int) -> None:
+        report.phase("caching", done, total)
+        for request in control.pending() & {"stop", "pause"}:
+            control.served(request)
+            raise Stopped("stopped on request before the first step")
+
+    share = (runtime.rank, runtime.processes)
+    batch_size = options.vae_batch_size or config[Training].train_batch_size
+    cache.fill(family.image_moments, batch_size=batch_size, share=share, on_progress=on_progress)
+    cache.update(runtime.gathered(cache.kept) if runtime.processes > 1 else ())
+    if cache.adopted:
+        text = f"{len(cache.adopted)} cached latents are another program's. They fit in size and age, but may be another VAE's."
+        report.warn("cache", text, "Delete them if so.")
+    if runtime.device.type != "cpu":
+        family.vae.to("cpu")
+    return cache
+
+
+def _checkpoint(unet: Any, text_encoder: Any) -> None:
+    """Compute activations again in the backward pass instead of keeping them. transformers renamed its switch between releases."""
+    unet.enable_gradient_checkpointing()
+    switch = getattr(text_encoder, "activation_checkpointing_enable", None) or text_encoder.gradient_checkpointing_enable
+    switch({"use_reentrant": False})
+
+
+def _updater(config: Config, plan: Plan, method: Method, runtime: Runtime) -> Updater:
+    optimizer = build_optimizer(method.param_groups(), config[Optimizer])
+    scheduler = schedule_for(
+        optimizer, config[Optimizer], config[LRSchedule], total_steps=plan.total_steps, warmup_steps=plan.warmup_steps, decay_steps=plan.decay_steps
+    )
+    return Updater(runtime, method, optimizer, scheduler, config[Optimizer].max_grad_norm)
+
+
+def _workers(config: Config, cache: LatentsCache | None, runtime: Runtime) -> int:
+    """Loader processes: none where latents lie in memory, since handing them over costs more than taking them."""
+    if cache is not None and not cache.to_disk:
+        return 0
+    return worker_count(config[Loader].max_data_loader_n_workers, processes=runtime.processes)
+
+
+def _divergence_fix(config: Config, *, cached: bool) -> str:
+    if config[Precision].mixed_precision == "fp16":
+        return "Use mixed_precision bf16" + ("." if cached else " or no_half_vae.") + " Else lower learning_rate."
+    return "Lower learning_rate; look at the named pictures and captions if it happens again."
+
+
+def _header(request: Request, family: Family, method: Method, *, seed: int, optimizer: TorchOptimizer) -> Metadata:
+    """What writes the header of each weight file. What all of them share is made once, at the first save, since the model's file is hashed for it."""
+    config, plan, blueprint, scan = request.config, request.plan, request.blueprint, request.scan
+    kind = type(optimizer)
+    facts = RunFacts(seed, secrets.randbelow(2**32), time.time(), f"{kind.__module__}.{kind.__qualname__}")
+
+    @functools.cache
+    def shared() -> dict[str, str]:
+        return training_metadata(config, plan, blueprint, scan=scan, family=family, method=method, facts=facts)
+
+    def header(tensors: Mapping[str, Tensor], step: int, epoch: int) -> Mapping[str, str]:
+        return file_metadata(config, family, shared(), tensors=tensors, step=step, epoch=epoch, now=time.time())
+
+    return header

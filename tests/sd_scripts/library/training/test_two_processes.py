@@ -1,0 +1,51 @@
+"""Two processes train as one with twice the batch; a stop reaches both."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tiny_runs import TWO_BUCKETS, draw_pictures, events, options, train
+
+from sd_scripts.library.weights_file import read_weights
+
+ROOT = Path(__file__).parents[4]
+SCRIPT = ROOT / "sd_scripts" / "train_network.py"
+
+
+def launch(root: Path, **given: object) -> subprocess.CompletedProcess[str]:
+    """Train with two processes on the CPU, reporting to `root`/run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    launcher += ["--dynamo_backend", "no", "--main_process_port", port, "--num_cpu_threads_per_process", "1"]
+    (root / "run").mkdir(exist_ok=True)
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "STUDIO_RUN_DIR": str(root / "run")}
+    words = [sys.executable, *launcher, str(SCRIPT), *options(root, **given)]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
+    pictures = draw_pictures(tmp_path / "odd" / "1_cat").parent  # three square pictures and two others: shares of 2 + 1 and of 1 + 0
+    shared = {**TWO_BUCKETS, "train_data_dir": pictures, "gradient_accumulation_steps": 2, "max_train_steps": 5}
+    shared |= {"shuffle_caption": True, "flip_aug": True}
+    done = launch(tmp_path, output_name="two", train_batch_size=2, **shared)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert train(tmp_path, output_name="one", train_batch_size=4, **shared) == 0
+    two, one = (read_weights(tmp_path / "out" / f"{name}.safetensors")[0] for name in ("two", "one"))
+    assert max((two[key] - one[key]).abs().max().item() for key in one) < 2e-5
+    assert max(tensor.abs().max().item() for key, tensor in one.items() if "lora_up" in key) > 2e-3
+    assert [event["step"] for event in events(tmp_path / "run", "step")] == [1, 2, 3, 4, 5]
+
+
+def test_a_stop_ends_both_processes_and_keeps_what_is_done(tmp_path):
+    (tmp_path / "run" / "control").mkdir(parents=True)
+    (tmp_path / "run" / "control" / "stop").write_text("{}")
+    launch(tmp_path, cache_latents=True, max_train_steps=50)
+    done = events(tmp_path / "run")[-1]
+    assert (done["kind"], done["exit_code"]) == ("done", 3)
+    assert (tmp_path / "out" / f"cat-step{done['step']:08d}.safetensors").is_file()
