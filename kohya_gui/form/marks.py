@@ -1,0 +1,101 @@
+"""What the page's script shows at the fields: problems, changed dots, fields that do not apply, one line per closed section. Plain data, no widget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kohya_gui.configs import Draft
+from kohya_gui.markup import Markup, tag
+from kohya_gui.text import Words
+from sd_scripts.params.commands import Command
+from sd_scripts.params.config import Config
+from sd_scripts.params.problem import Problem
+
+
+@dataclass(frozen=True)
+class SectionFacts:
+    """What the marks need to know of a drawn section: its element's id, its options, and the line that sums up a config."""
+
+    id: str
+    names: tuple[str, ...]
+    summary: Callable[[Config], str]
+
+
+def make_marks(draft: Draft, command: Command, config: Config, problems: Sequence[Problem], *, sections: Iterable[SectionFacts], words: Words) -> dict[str, Any]:
+    """Everything the script decorates the form with, by option name.
+
+    `problems` [severity, message, fix] (the worst of each field), `off` reason why a field does not apply, `changed` what a reset goes back to,
+    `sections` {summary, mark, changed} by element id, `general` problems of no drawn field, `errors` and `warnings` counts.
+    """
+    off = not_applicable(command, config, words)
+    sections = tuple(sections)
+    drawn = {name for section in sections for name in section.names}
+    by_field: dict[str, list[str]] = {}
+    for problem in sorted(problems, key=lambda problem: problem.severity != "error"):
+        if problem.field in drawn:
+            by_field.setdefault(problem.field, [problem.severity, problem.message, problem.fix])
+    changed = {name: base_words(draft.base_value(command, name)) for name in draft.changed(command) if name in drawn}
+    return {
+        "problems": by_field,
+        "off": {name: reason for name, reason in off.items() if name not in changed},
+        "changed": changed,
+        "sections": {section.id: _section_marks(section, config, by_field, changed) for section in sections},
+        "general": [[p.severity, p.message, p.fix] for p in problems if p.field not in drawn],
+        "errors": sum(problem.severity == "error" for problem in problems),
+        "warnings": sum(problem.severity == "warning" for problem in problems),
+    }
+
+
+def as_markup(marks: Mapping[str, Any]) -> Markup:
+    """The marks as an element that the script reads."""
+    return tag("span", data_marks=json.dumps(marks, ensure_ascii=False, separators=(",", ":")), hidden=True)
+
+
+def not_applicable(command: Command, config: Config, words: Words) -> dict[str, str]:
+    """Options without effect as things stand, with the reason."""
+    reasons: dict[str, str] = {}
+    for section in command.descriptions:
+        for parameter in section.params:
+            if parameter.hints.unavailable:
+                reasons[parameter.name] = parameter.hints.unavailable
+                continue
+            for condition in (section.when, parameter.hints.when):
+                reason = _unmet(condition or {}, command, config, words)
+                if reason:
+                    reasons[parameter.name] = reason
+    return reasons
+
+
+def base_words(value: object) -> str:
+    """A value in the words of a reset button."""
+    if value in (None, "", ()):
+        return "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(str(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _unmet(condition: Mapping[str, object], command: Command, config: Config, words: Words) -> str:
+    for name, wanted in condition.items():
+        value = config.value(name)
+        label = words.label(command.parameter(name))
+        if wanted is True and not value:
+            return f"Needs “{label}”."
+        if wanted is False and value:
+            return f"Not together with “{label}”."
+        if wanted is not True and wanted is not False:
+            allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+            if value not in allowed:
+                return f"Only where “{label}” is {' or '.join(str(item) for item in allowed)}."
+    return ""
+
+
+def _section_marks(section: SectionFacts, config: Config, problems: Mapping[str, Sequence[str]], changed: Mapping[str, str]) -> dict[str, Any]:
+    severities = {problems[name][0] for name in section.names if name in problems}
+    mark = "error" if "error" in severities else "warning" if severities else ""
+    return {"summary": section.summary(config), "mark": mark, "changed": sum(name in changed for name in section.names)}

@@ -1,0 +1,100 @@
+"""The plan beside the form: what was found at the given paths, the steps with their numbers, the rate's curve, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kohya_gui.chart import Frame, Series, line_chart
+from kohya_gui.markup import Markup, join, tag
+from kohya_gui.text import Words, plural, size
+from sd_scripts.errors import ConfigError
+from sd_scripts.params.commands import Command
+from sd_scripts.params.config import Config
+from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.problem import Problem
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.survey.checks import Report
+from sd_scripts.survey.curves import make_curve
+from sd_scripts.survey.plan import Plan
+
+CURVE_POINTS = 120
+
+
+def plan_panel(config: Config, report: Report, problems: Sequence[Problem], words: Words) -> Markup:
+    """All of the panel. `problems` are everything known, the report's among them."""
+    parts = [_model(report), _pictures(report), _steps(report.plan), _curve(config, report.plan), problem_list(problems, config.command, words)]
+    return join(tag("h2", "Plan"), parts)
+
+
+def problem_list(problems: Sequence[Problem], command: Command, words: Words) -> Markup:
+    """Errors, then warnings, each with its fix and a link to its field."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    warnings = [problem for problem in problems if problem.severity != "error"]
+    if not problems:
+        return tag("p", "No problems found.", class_="verdict good", role="status")
+    verdict = f"{plural(len(errors), 'error')}, {plural(len(warnings), 'warning')}"
+    rows = [_problem(problem, command, words) for problem in (*errors, *warnings)]
+    return join(tag("p", verdict, class_=f"verdict {'bad' if errors else 'warn'}", role="status"), tag("ul", rows, class_="problems"))
+
+
+def _problem(problem: Problem, command: Command, words: Words) -> Markup:
+    parameter = command.by_name.get(problem.field)
+    where = tag("button", words.label(parameter), class_="link", type="button", data_goto=problem.field) if parameter else tag("b", problem.field) if problem.field else None
+    fix = tag("span", problem.fix, class_="fix") if problem.fix else None
+    return tag("li", tag("span", problem.severity, class_="visually-hidden"), join(where, " "), problem.message, " ", fix, class_=problem.severity)
+
+
+def _model(report: Report) -> Markup:
+    model = report.model
+    if model is None:
+        return _row("Base model", "not found yet", found=False)
+    facts = [model.title or "unknown kind", model.precision, size(model.size)]
+    adapter = report.adapter
+    modules = f"about {size(adapter.file_bytes)} · {adapter.unet_modules + adapter.text_encoder_modules:,} layers" if adapter else ""
+    return join(_row("Base model", " · ".join(fact for fact in facts if fact), found=True), _row("LoRA file", modules, found=True) if modules else None)
+
+
+def _pictures(report: Report) -> Markup:
+    scan = report.scan
+    if scan is None or not scan.counts:
+        return _row("Pictures", "not found yet", found=False)
+    images = sum(row.images for row in scan.counts)
+    captions = sum(row.captions for row in scan.counts)
+    unusable = sum(row.unusable for row in scan.counts)
+    words = [plural(images, "picture"), plural(captions, "caption")]
+    if unusable:
+        words.append(f"{unusable:,} unreadable")
+    folders = _folders(report) if len(scan.counts) > 1 else None
+    return join(_row("Pictures", ", ".join(words), found=images > 0), folders)
+
+
+def _folders(report: Report) -> Markup:
+    rows = []
+    for count in report.scan.counts[:12] if report.scan and report.blueprint else ():
+        subset = report.blueprint.datasets[count.dataset].subsets[count.subset]
+        rows.append(tag("li", tag("span", subset.image_dir.name), tag("span", f"{count.images:,} × {subset.num_repeats:,}{' reg' if subset.is_reg else ''}", class_="num")))
+    return tag("ul", rows, class_="folders small")
+
+
+def _steps(plan: Plan | None) -> Markup | None:
+    if plan is None or not plan.total_steps:
+        return None
+    return tag("ol", [tag("li", line) for line in plan.formula()], class_="formula num", aria_label="Steps")
+
+
+def _curve(config: Config, plan: Plan | None) -> Markup | None:
+    if plan is None or not plan.total_steps:
+        return None
+    rate = config[Optimizer].learning_rate
+    try:
+        curve = make_curve(config[LRSchedule], total_steps=plan.total_steps, warmup_steps=plan.warmup_steps, decay_steps=plan.decay_steps)
+    except ConfigError:
+        return None
+    stride = max(1, plan.total_steps // CURVE_POINTS)
+    points = [(step, rate * curve.multiplier(step, base_lr=rate)) for step in range(0, plan.total_steps, stride)]
+    chart = line_chart([Series("learning rate", points, "smooth")], Frame(width=360, height=110, from_zero=True, x_max=plan.total_steps), title=f"Learning rate over {plan.total_steps:,} steps, at most {rate:g}")
+    return tag("figure", tag("figcaption", "Learning rate", class_="small soft"), chart)
+
+
+def _row(name: str, value: str, *, found: bool) -> Markup:
+    return tag("p", tag("span", name, class_="soft"), tag("span", value, class_="" if found else "soft"), class_="found")

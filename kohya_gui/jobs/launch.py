@@ -1,0 +1,99 @@
+"""The launch command: argv list, environment and secrets of a training, made from its config. Nothing is started here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from kohya_gui.jobs.adoption import ROOT
+from kohya_gui.jobs.devices import Machine
+from kohya_gui.jobs.states import write_whole
+from sd_scripts.errors import ConfigError
+from sd_scripts.params.config import Config
+from sd_scripts.params.launcher import Launcher
+from sd_scripts.params.memory import Compile, Precision
+
+SECRETS = {"wandb_api_key": "WANDB_API_KEY", "huggingface_token": "HF_TOKEN"}
+"""Options that are never written anywhere but into the owner's file, with the environment variable that carries each."""
+SECRETS_FILE = ".secrets.json"
+
+
+def launch_argv(config: Config, config_path: Path, machine: Machine) -> list[str]:
+    """The words of the launch command, every option of the launcher explicit, since its defaults fill the log with advice.
+
+    Raises:
+        ConfigError: the further launcher options have an open quote.
+    """
+    launcher, precision = config[Launcher], config[Precision]
+    several = process_count(config) > 1 or launcher.multi_gpu
+    argv = [sys.executable, "-m", "accelerate.commands.launch"]
+    argv += ["--num_processes", str(launcher.num_processes), "--num_machines", str(launcher.num_machines)]
+    argv += ["--mixed_precision", precision.mixed_precision, "--dynamo_backend", "no"]
+    argv += ["--num_cpu_threads_per_process", str(_threads(config, machine)), "--main_process_port", str(launcher.main_process_port)]
+    if config[Compile].torch_compile:
+        argv += ["--dynamo_mode", launcher.dynamo_mode]
+        argv += [f"--{name}" for name in ("dynamo_use_fullgraph", "dynamo_use_dynamic") if getattr(launcher, name)]
+    if launcher.gpu_ids:
+        argv += ["--gpu_ids", launcher.gpu_ids]
+    # accelerate refuses --cpu beside --multi_gpu, and without --multi_gpu starts one process whatever --num_processes says.
+    argv += ["--multi_gpu"] if several else ["--cpu"] if machine.kind == "cpu" else []
+    return [*argv, *_further_words(launcher), str(script_path(config)), "--config_file", str(config_path)]
+
+
+def script_path(config: Config) -> Path:
+    """The trainer's script."""
+    return ROOT / "sd_scripts" / f"{config.command.script}.py"
+
+
+def process_count(config: Config) -> int:
+    """Processes of all machines together."""
+    return config[Launcher].num_processes
+
+
+def launch_environment(machine: Machine, *, offline: bool) -> dict[str, str]:
+    """Variables for the processes, no secrets among them. Offline keeps the Hugging Face libraries from asking their servers."""
+    environment = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if offline:
+        environment["HF_HUB_OFFLINE"] = "1"
+    if machine.kind == "cpu":
+        environment["ACCELERATE_USE_CPU"] = "true"
+    return environment
+
+
+def secrets_of(config: Config, runs_dir: Path) -> dict[str, str]:
+    """The secrets that `config` gives, as environment variables, with those that were given earlier; newly given ones are remembered for resuming.
+
+    They are kept in one file in `runs_dir` that only its owner may read.
+    """
+    path = runs_dir / SECRETS_FILE
+    known = remembered_secrets(runs_dir)
+    given = {variable: str(config.given[name]) for name, variable in SECRETS.items() if config.given.get(name)}
+    if given and {**known, **given} != known:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps({**known, **given}), private=True)
+    return {**known, **given}
+
+
+def remembered_secrets(runs_dir: Path) -> dict[str, str]:
+    """The secrets that were given earlier, by environment variable; what the environment holds itself counts before them."""
+    path = runs_dir / SECRETS_FILE
+    known: Mapping[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return {variable: value for variable, value in known.items() if variable not in os.environ}
+
+
+def _threads(config: Config, machine: Machine) -> int:
+    launcher = config[Launcher]
+    if machine.kind != "cpu" or "num_cpu_threads_per_process" in config.given:
+        return launcher.num_cpu_threads_per_process
+    return max(1, (os.cpu_count() or 1) // launcher.num_processes)
+
+
+def _further_words(launcher: Launcher) -> list[str]:
+    try:
+        return shlex.split(launcher.extra_accelerate_launch_args or "")
+    except ValueError as failed:
+        raise ConfigError("extra_accelerate_launch_args", f"It cannot be split into words: {failed}.", fix="Close the quotes.") from failed

@@ -1,0 +1,62 @@
+"""The files that a run will leave behind, named before it starts. Whether they came true is checked in `evidence`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from sd_scripts.params.config import Config
+from sd_scripts.params.saving import Saving, State
+
+Kind = Literal["weights", "state"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """One file or folder that will exist at the end, unless pruning takes it away; `path` is absolute."""
+
+    path: str
+    kind: Kind
+
+
+class SavePoints(Protocol):
+    """The part of a step plan that says when checkpoints are written: after which epochs (from 1) and steps."""
+
+    @property
+    def save_epochs(self) -> Sequence[int]: ...
+
+    @property
+    def save_steps(self) -> Sequence[int]: ...
+
+
+def promise(config: Config, plan: SavePoints | None) -> tuple[Promised, ...]:
+    """What `config` will leave in its output folder.
+
+    Without a plan (the step count is not known) only the final files are named. Names: docs/compatibility.md, "Names of files".
+    """
+    saving, state = config[Saving], config[State]
+    folder = output_folder(config)
+    extension = f".{saving.save_model_as or 'safetensors'}"
+    stems: list[str] = []
+    if plan is not None:
+        stems += [f"{saving.output_name or 'epoch'}-{epoch:06d}" for epoch in plan.save_epochs]
+        stems += [f"{saving.output_name or 'at'}-step{step:08d}" for step in plan.save_steps]
+    last = saving.output_name or "last"
+    promised = [Promised(str(folder / f"{stem}{extension}"), "weights") for stem in [*stems, last]]
+    if state.save_state:
+        promised += [Promised(str(folder / f"{stem}-state"), "state") for stem in stems]
+    if state.save_state or state.save_state_on_train_end:
+        promised.append(Promised(str(folder / f"{last}-state"), "state"))
+    return tuple(dict.fromkeys(promised))
+
+
+def output_folder(config: Config) -> Path:
+    """The absolute output folder; the current one where none was given."""
+    return Path(config[Saving].output_dir or ".").absolute()
+
+
+def as_records(promised: Iterable[Promised]) -> list[dict[str, str]]:
+    """Plain values for run.json."""
+    return [asdict(file) for file in promised]

@@ -1,0 +1,80 @@
+"""Dataset preparation: copies a folder of pictures into the layout with repeats in the folder's name, and fills the folder fields in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import gradio as gr
+
+from kohya_gui.form.block import html_block
+from kohya_gui.form.form import Form
+from kohya_gui.form.section import FormSection
+from kohya_gui.markup import Markup, tag
+from kohya_gui.prepare import Preparation, prepare
+from kohya_gui.text import plural
+from sd_scripts.errors import TrainingError
+
+BLURB = (
+    "Copies pictures and captions into folders whose names carry repeats and words, the layout of kohya's trainers. "
+    "You can also point “Picture folder” at any folder and set the repeats there; then none of this is needed."
+)
+
+
+class DatasetPreparation(FormSection):
+    """A small tool, no options of the trainer."""
+
+    title = "Prepare a dataset"
+    FILLS: ClassVar[tuple[str, ...]] = ("train_data_dir", "dataset_config", "reg_data_dir")
+
+    def __init__(self, form: Form) -> None:
+        super().__init__(form)
+        self.inputs: list[gr.components.Component] = []
+        self.button: gr.Button | None = None
+        self.result: gr.HTML | None = None
+
+    def _has_basic(self) -> bool:
+        return False
+
+    def before(self) -> None:
+        """The tool's own fields."""
+        html_block(tag("p", BLURB, class_="soft"))
+        self.inputs = [
+            gr.Textbox(label="Pictures to copy", info="The folder they are in now. They stay there.", elem_id="p-source", elem_classes=["field", "wide", "path-folder"]),
+            gr.Textbox(label="Name", info="The word that will call the thing up, such as sks or its name.", elem_id="p-instance", elem_classes=["field"]),
+            gr.Textbox(label="Class", info="What kind of thing it is, such as cat, person or style.", elem_id="p-class", elem_classes=["field"]),
+            gr.Number(label="Repeats", info="How often each picture comes in an epoch.", value=10, minimum=1, precision=0, elem_id="p-repeats", elem_classes=["field"]),
+            gr.Textbox(label="Destination", info="A new folder for the copies.", elem_id="p-destination", elem_classes=["field", "wide", "path-folder"]),
+            gr.Textbox(label="Regularisation pictures", info="Optional: pictures of the class in general.", elem_id="p-reg", elem_classes=["field", "wide", "path-folder"]),
+            gr.Number(label="Regularisation repeats", info="How often each of these comes.", value=1, minimum=1, precision=0, elem_id="p-reg-repeats", elem_classes=["field"]),
+        ]
+        self.button = gr.Button("Copy the pictures", elem_id="prepare-button")
+        self.result = html_block(elem_id="prepare-result")
+
+    def run(self, source: str, instance: str, class_: str, repeats: float, destination: str, reg: str, reg_repeats: float) -> tuple[Markup, dict[str, str]]:
+        """Do it; the sentence to show, and the values for the folder fields."""
+        try:
+            roots = self.form.roots
+            if not source or not destination:
+                return _told("bad", "Choose the pictures and a destination."), {}
+            wanted = Preparation(
+                roots.resolve(source),
+                roots.resolve(destination),
+                (instance or "").strip(),
+                (class_ or "").strip(),
+                int(repeats or 0),
+                roots.resolve(reg) if reg else None,
+                int(reg_repeats or 0),
+            )
+            made = prepare(wanted)
+        except TrainingError as failed:
+            return _told("bad", str(failed)), {}
+        values = {"train_data_dir": str(made.train_data_dir), "dataset_config": ""}
+        if made.reg_data_dir:
+            values["reg_data_dir"] = str(made.reg_data_dir)
+        told = f"Copied {plural(made.pictures, 'picture')} and {plural(made.captions, 'caption')} to {Path(wanted.image_folder)}. The folder fields point there now."
+        return _told("good", told), values
+
+
+def _told(tone: str, sentence: str) -> Markup:
+    return tag("p", sentence, class_=f"told {tone}", role="status")

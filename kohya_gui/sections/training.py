@@ -1,0 +1,87 @@
+"""What is trained, how, and at what cost."""
+
+from __future__ import annotations
+
+from kohya_gui.form.section import FormSection
+from sd_scripts.params.cache import Cache, Loader
+from sd_scripts.params.config import Config
+from sd_scripts.params.distributed import Distributed
+from sd_scripts.params.launcher import Launcher
+from sd_scripts.params.loss import Loss, SNRWeight
+from sd_scripts.params.memory import Attention, Compile, Memory, Precision
+from sd_scripts.params.network import LoRAArgs, Network
+from sd_scripts.params.noise import NoiseDDPM, Timesteps
+from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.params.training import Training
+from sd_scripts.params.validation import Validation
+
+
+class LoRA(FormSection):
+    """The adapter."""
+
+    title = "LoRA"
+    parts = (Network, LoRAArgs)
+
+    def summary(self, config: Config) -> str:
+        """Rank, alpha and the convolution layers."""
+        network, blocks = config[Network], config[LoRAArgs]
+        rank = "rank from file" if network.dim_from_weights else f"rank {network.network_dim or 4}"
+        words = [rank, f"alpha {network.network_alpha:g}", f"conv {blocks.conv_dim}" if blocks.conv_dim else ""]
+        words += ["U-Net only" if network.network_train_unet_only else "", "text encoder only" if network.network_train_text_encoder_only else ""]
+        return " · ".join(word for word in words if word)
+
+
+class BasicTraining(FormSection):
+    """Length, batch, optimizer and rate."""
+
+    title = "Learning"
+    parts = (Training, Optimizer, LRSchedule)
+    open = True
+
+    def summary(self, config: Config) -> str:
+        """Optimizer, schedule, rate, length."""
+        training, optimizer = config[Training], config[Optimizer]
+        length = f"{training.max_train_epochs} epochs" if training.max_train_epochs else f"{training.max_train_steps:,} steps"
+        return " · ".join([optimizer.optimizer_type or "AdamW", config[LRSchedule].lr_scheduler, f"{optimizer.learning_rate:g}", f"batch {training.train_batch_size}", length])
+
+
+class AdvancedTraining(FormSection):
+    """Loss, noise and timesteps."""
+
+    title = "Loss and noise"
+    parts = (Loss, SNRWeight, NoiseDDPM, Timesteps, Validation)
+
+    def summary(self, config: Config) -> str:
+        """Loss and what is not as usual."""
+        weight, noise = config[SNRWeight], config[NoiseDDPM]
+        words = [config[Loss].loss_type, f"min-SNR {weight.min_snr_gamma:g}" if weight.min_snr_gamma else ""]
+        words += [f"noise offset {noise.noise_offset:g}" if noise.noise_offset else "", "multi-resolution noise" if noise.multires_noise_iterations else ""]
+        return " · ".join(word for word in words if word)
+
+
+class Performance(FormSection):
+    """Number formats, memory, caches and the loader."""
+
+    title = "Speed and memory"
+    parts = (Precision, Cache, Memory, Attention, Compile, Loader)
+
+    def summary(self, config: Config) -> str:
+        """Precision and what saves memory."""
+        precision = config[Precision].mixed_precision
+        words = ["full precision" if precision == "no" else precision, "latents cached" if config[Cache].cache_latents or config[Cache].cache_latents_to_disk else ""]
+        words.append("gradient checkpointing" if config[Memory].gradient_checkpointing else "")
+        return " · ".join(word for word in words if word)
+
+
+class AccelerateLaunch(FormSection):
+    """How the processes are started."""
+
+    title = "Launch"
+    parts = (Launcher, Distributed)
+
+    def summary(self, config: Config) -> str:
+        """Number of processes and devices."""
+        launcher = config[Launcher]
+        processes = "1 process" if launcher.num_processes == 1 else f"{launcher.num_processes} processes"
+        return " · ".join(word for word in (processes, f"GPU {launcher.gpu_ids}" if launcher.gpu_ids else "") if word)

@@ -1,0 +1,224 @@
+"""The page of one run: a timer that reads what is new and sends the pieces that changed. Any number of pages may look at the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from kohya_gui.form.block import html_block
+from kohya_gui.configs import draft_of
+from kohya_gui.jobs.monitor import RunView, read_log
+from kohya_gui.jobs.runs import CONFIG_FILE
+from kohya_gui.jobs.tail import LOG_FILE
+from kohya_gui.markup import Markup, join, tag
+from kohya_gui.tabs.desk import Desk
+from kohya_gui.tabs.run_parts import charts, curve_table, files, gallery, header, log_text, now_seconds, verdict
+from kohya_gui.tabs.training_actions import told
+from sd_scripts.errors import TrainingError
+from sd_scripts.params.config_file import read_config
+
+FIRST_LOG_BYTES = 48_000
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+PIECES = ("header", "verdict", "charts", "table", "gallery", "files")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Widgets of the page; `pieces` in the order of PIECES."""
+
+    pieces: dict[str, gr.HTML]
+    log: gr.HTML
+    settings: gr.HTML
+    outcome: gr.HTML
+    goto: gr.HTML
+    stop: gr.Button
+    kill: gr.Button
+    resume: gr.Button
+    again: gr.Button
+
+
+def draw(desk: Desk, blocks: gr.Blocks) -> None:
+    """Build the page inside `blocks`."""
+    page = _widgets(desk)
+    run_id = gr.State("")
+    seen = gr.State({})
+    outputs = [seen, *page.pieces.values(), page.log, page.stop, page.kill, page.resume]
+    watcher = Watcher(desk)
+    timer = gr.Timer(desk.settings.poll_seconds)
+    opened = blocks.load(_run_id, None, run_id, **QUIET)
+    opened.then(watcher.poll, [run_id, seen], outputs, **QUIET).then(watcher.settings, run_id, page.settings, **QUIET)
+    timer.tick(watcher.poll, [run_id, seen], outputs, **QUIET)
+    page.stop.click(_answered(watcher.stop), run_id, page.outcome, **QUIET)
+    page.kill.click(_answered(watcher.kill), run_id, page.outcome, **QUIET)
+    page.resume.click(_answered(watcher.resume), run_id, page.outcome, **QUIET)
+    page.again.click(watcher.again, run_id, [page.outcome, page.goto], **QUIET)
+
+
+def _widgets(desk: Desk) -> Page:
+    pieces = {"header": html_block(tag("p", "Looking…", class_="soft"), elem_id="run-header")}
+    with gr.Row(elem_id="run-buttons"):
+        stop = gr.Button("Stop", elem_id="stop", visible=False, scale=0)
+        kill = gr.Button("Stop now, without saving", elem_id="kill", variant="stop", visible=False, scale=0)
+        resume = gr.Button("Resume", elem_id="resume", variant="primary", visible=False, scale=0)
+        again = gr.Button("Train again with changes", elem_id="again", scale=0)
+    outcome = html_block(elem_id="outcome")
+    pieces["verdict"] = html_block(elem_id="run-verdict")
+    with gr.Row(equal_height=False, elem_id="run-panels"):
+        with gr.Column(min_width=0, scale=1):
+            pieces["charts"] = html_block(elem_id="run-charts", elem_classes=["card"])
+            with gr.Accordion("The curve as numbers", open=False, elem_classes=["section"]):
+                pieces["table"] = html_block(elem_id="run-table")
+        with gr.Column(min_width=0, scale=1):
+            pieces["gallery"] = html_block(elem_id="run-gallery", elem_classes=["card"])
+    with gr.Tabs(elem_id="run-tabs"):
+        with gr.Tab("Files"):
+            pieces["files"] = html_block(elem_id="run-files", elem_classes=["card"])
+        with gr.Tab("Log"):
+            html_block(_log_box(), elem_id="run-log", elem_classes=["card"])
+        with gr.Tab("Settings and command"):
+            settings = html_block(elem_id="run-settings", elem_classes=["card"])
+    log = html_block(elem_id="log-feed", elem_classes=["channel"])
+    goto = html_block(elem_id="goto", elem_classes=["channel"])
+    return Page({name: pieces[name] for name in PIECES}, log, settings, outcome, goto, stop, kill, resume, again)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Handlers of the page."""
+
+    desk: Desk
+
+    def poll(self, run_id: str, seen: dict[str, Any]) -> list[Any]:
+        """What changed since `seen`: the pieces, new log text, and which buttons make sense. Cost depends on what is new."""
+        try:
+            view = self.desk.views.of(self.desk.run_folder(run_id))
+        except TrainingError as failed:
+            return self._no_run(run_id, seen, failed)
+        fresh = dict(seen)
+        pieces = [_news(fresh, name, make(view)) for name, make in self._makers().items()]
+        return [fresh, *pieces, self._log(view, fresh), *_buttons(view, fresh)]
+
+    def settings(self, run_id: str) -> Markup:
+        """The config and the command as they were."""
+        try:
+            folder = self.desk.run_folder(run_id)
+            text = (folder / CONFIG_FILE).read_text("utf-8")
+        except (TrainingError, OSError) as failed:
+            return tag("p", str(failed), class_="soft")
+        argv = self.desk.views.of(folder).record.get("argv", [])
+        parts = [("config.toml", text, "run-toml"), ("Command", shlex.join(argv), "run-argv")]
+        return join([tag("div", tag("h2", title), tag("pre", body, id=key, tabindex="0"), tag("button", "Copy", class_="button", type="button", data_copy=f"#{key}")) for title, body, key in parts])
+
+    def stop(self, run_id: str) -> str:
+        """Soft stop."""
+        self.desk.executor.stop(self.desk.run_folder(run_id))
+        return "Stopping: the step in hand is finished and saved first."
+
+    def kill(self, run_id: str) -> str:
+        """Hard stop."""
+        self.desk.executor.stop(self.desk.run_folder(run_id), hard=True)
+        return "Ending all processes of this run."
+
+    def resume(self, run_id: str) -> str:
+        """Go on where it stopped."""
+        self.desk.executor.resume(self.desk.run_folder(run_id))
+        return "Going on from the last saved state."
+
+    def again(self, run_id: str, request: gr.Request) -> tuple[Markup, Markup]:
+        """Put this run's settings into the form and go there."""
+        try:
+            config = read_config(self.desk.run_folder(run_id) / CONFIG_FILE, self.desk.command)
+        except TrainingError as failed:
+            return told("bad", str(failed)), Markup()
+        self.desk.drafts.write(self.desk.user_of(request), draft_of(config, source=run_id))
+        return Markup(), tag("span", data_href=f"{self.desk.options.root_path}/", hidden=True)
+
+    def _makers(self) -> dict[str, Callable[[RunView], Markup]]:
+        root = self.desk.options.root_path
+        return {
+            "header": lambda view: header(view, now_seconds()),
+            "verdict": verdict,
+            "charts": charts,
+            "table": curve_table,
+            "gallery": lambda view: gallery(view, root_path=root),
+            "files": lambda view: files(view, root_path=root),
+        }
+
+    def _log(self, view: RunView, fresh: dict[str, Any]) -> Any:
+        path = view.run / LOG_FILE
+        offset = fresh.get("log")
+        if offset is None:
+            offset = max(0, _bytes(path) - FIRST_LOG_BYTES)
+        text, fresh["log"] = read_log(path, offset)
+        if not text and seen_before(fresh):
+            return gr.skip()
+        drawn_over = "\r" in text.split("\n", 1)[0].rstrip("\r")
+        return tag("span", data_log=json.dumps({"at": fresh["log"], "from": offset, "over": drawn_over, "text": log_text(text)}), hidden=True)
+
+    def _no_run(self, run_id: str, seen: dict[str, Any], failed: TrainingError) -> list[Any]:
+        back = tag("a", "All runs", href=f"{self.desk.options.root_path}/runs", class_="button")
+        shown = tag("div", tag("h2", "No such run" if run_id else "No run chosen"), tag("p", failed.message), back, class_="card empty")
+        return [seen, shown, *[gr.skip()] * (len(PIECES) + 4 - 1)]
+
+
+def seen_before(fresh: dict[str, Any]) -> bool:
+    """Whether this page was sent its log already; marks it as sent."""
+    before = bool(fresh.get("log_sent"))
+    fresh["log_sent"] = True
+    return before
+
+
+def _news(fresh: dict[str, Any], name: str, piece: Markup) -> Any:
+    digest = hashlib.blake2b(piece.encode(), digest_size=8).hexdigest()
+    if fresh.get(name) == digest:
+        return gr.skip()
+    fresh[name] = digest
+    return piece
+
+
+def _buttons(view: RunView, fresh: dict[str, Any]) -> list[Any]:
+    status = view.status
+    wanted = [status.is_active and status.state != "stopping" or status.state == "queued", status.state == "stopping", status.is_resumable]
+    if fresh.get("buttons") == wanted:
+        return [gr.skip()] * 3
+    fresh["buttons"] = wanted
+    return [gr.update(visible=shown) for shown in wanted]
+
+
+def _answered(action: Callable[[str], str]) -> Callable[[str], Markup]:
+    def answered(run_id: str) -> Markup:
+        try:
+            return told("good", action(run_id))
+        except TrainingError as failed:
+            return told("bad", str(failed))
+
+    return answered
+
+
+def _run_id(request: gr.Request) -> str:
+    return str(request.query_params.get("id", ""))
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _log_box() -> Markup:
+    tools = tag(
+        "div",
+        tag("label", tag("input", type="checkbox", id="log-follow", checked=True), " Follow"),
+        tag("input", type="search", id="log-find", placeholder="Find in the log", aria_label="Find in the log"),
+        tag("span", id="log-hits", class_="small soft", role="status"),
+        tag("button", "Copy", class_="button", type="button", data_copy="#log-text"),
+        tag("a", "Download", class_="button", id="log-download", download="log.txt", href="#"),
+        tag("a", "Report", class_="button", id="log-report", download="report.txt", href="#", title="Settings, versions and the end of the log in one file, without secrets and personal folders"),
+        class_="log-tools",
+    )
+    return join(tools, tag("pre", id="log-text", tabindex="0", aria_label="Log"))

@@ -1,0 +1,208 @@
+"""The Train page: the form and the plan beside it. What its buttons do stands in `training_actions`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from kohya_gui.form.block import html_block
+from kohya_gui.configs import presets
+from kohya_gui.form.form import Form
+from kohya_gui.form.section import FormSection
+from kohya_gui.markup import Markup, join, tag
+from kohya_gui.sections import SECTIONS
+from kohya_gui.sections.preparation import DatasetPreparation
+from kohya_gui.sections.samples import SampleImages
+from kohya_gui.tabs.desk import Desk
+from kohya_gui.tabs.training_actions import PROMPTS, TrainingActions, told
+from sd_scripts.errors import TrainingError
+
+# While typing, one field travels, nothing waits in a queue, and of several changes the last one counts.
+LIVE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+PRESSED: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "once", "api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Elements that are written by the server and read by the page's script or shown as they are."""
+
+    plan: gr.HTML
+    marks: gr.HTML
+    findings: gr.HTML
+    outcome: gr.HTML
+    goto: gr.HTML
+
+
+def draw(desk: Desk, blocks: gr.Blocks) -> None:
+    """Build the page inside `blocks`, the Blocks that is open."""
+    form = Form(desk.command, desk.words, desk.drafts.start, desk.roots)
+    sections = [section(form) for section in SECTIONS]
+    with gr.Row(elem_id="head", equal_height=False):
+        html_block(tag("div", tag("h1", "Train a LoRA"), tag("p", desk.command.title), class_="page-title"))
+    bar = _config_bar(desk)
+    with gr.Row(elem_id="desk", equal_height=False):
+        with gr.Column(elem_id="form-column", scale=3, min_width=0):
+            html_block(_find_bar(), elem_id="find-bar")
+            for section in sections:
+                section.draw()
+        with gr.Column(elem_id="plan-column", scale=2, min_width=0):
+            plan = html_block(join(tag("h2", "Plan"), tag("p", "Looking…", class_="soft")), elem_id="plan", elem_classes=["card"])
+            buttons = _buttons()
+            outcome = html_block(elem_id="outcome")
+    channels = Channels(plan, _channel("marks"), _channel("findings"), outcome, _channel("goto"))
+    html_block(_index(form, sections), elem_id="index-holder", elem_classes=["channel"])
+    actions = TrainingActions(desk, form, tuple(section.facts() for section in sections), _prompts(sections))
+    widgets = [*form.fields.values(), actions.prompts]
+    blocks.load(actions.load, None, {*widgets}, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+    _wire_fields(actions, channels)
+    _wire_buttons(actions, channels, buttons)
+    _wire_files(actions, channels, bar)
+    _wire_preparation(sections, actions, channels)
+
+
+def _wire_fields(actions: TrainingActions, channels: Channels) -> None:
+    for name, widget in [*actions.form.fields.items(), (PROMPTS, actions.prompts)]:
+        # A Textbox's `input` event is silent for pasted and scripted text; its `change` also comes for what the server set, which the handler passes over.
+        event = widget.change if isinstance(widget, gr.Textbox) else widget.input
+        event(_typed(actions, name), widget, channels.marks, **LIVE)
+    channels.marks.change(actions.plan, None, [channels.plan, channels.findings], **LIVE)
+    act = gr.Textbox(elem_id="act", visible="hidden", label="Commands of the page's script")
+    act.change(actions.act, act, {*actions.form.fields.values(), actions.prompts}, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+
+
+def _typed(actions: TrainingActions, name: str) -> Callable[..., Any]:
+    def typed(value: Any, request: gr.Request) -> Any:
+        return actions.typed(name, value, request)
+
+    return typed
+
+
+def _buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
+    with gr.Row(elem_id="foot"):
+        check = gr.Button("Check", elem_id="check")
+        show = gr.Button("Show command", elem_id="show-command")
+        start = gr.Button("Start training", variant="primary", elem_id="start")
+    return check, show, start
+
+
+def _wire_buttons(actions: TrainingActions, channels: Channels, buttons: tuple[gr.Button, gr.Button, gr.Button]) -> None:
+    check, show, start = buttons
+    everything: set[Component] = {*actions.form.fields.values(), actions.prompts}
+
+    def checked(values: dict[Component, Any], request: gr.Request) -> Any:
+        return actions.check(values, request)
+
+    def commanded(values: dict[Component, Any], request: gr.Request) -> Any:
+        return actions.show_command(values, request)
+
+    def started(values: dict[Component, Any], request: gr.Request) -> Any:
+        return actions.start(values, request)
+
+    check.click(checked, everything, [channels.plan, channels.findings, channels.outcome], **PRESSED)
+    show.click(commanded, everything, channels.outcome, **PRESSED)
+    start.click(started, everything, [channels.outcome, channels.goto], **PRESSED)
+
+
+@dataclass(frozen=True)
+class ConfigBar:
+    """Widgets above the form: config files and presets."""
+
+    path: gr.Textbox
+    open: gr.Button
+    save: gr.Button
+    upload: gr.UploadButton
+    preset: gr.Dropdown
+    reset: gr.Button
+
+
+def _config_bar(desk: Desk) -> ConfigBar:
+    with gr.Row(elem_id="config-bar", elem_classes=["card"], equal_height=False):
+        path = gr.Textbox(label="Config file", placeholder="configs/my-lora.toml", elem_id="config-path", elem_classes=["path-file"], scale=5, min_width=220)
+        opening = gr.Button("Open", elem_id="config-open", scale=0, min_width=72)
+        saving = gr.Button("Save", elem_id="config-save", scale=0, min_width=72)
+        upload = gr.UploadButton("Upload…", file_types=[".toml", ".json"], elem_id="config-upload", scale=0, min_width=96, type="filepath")
+        link = tag("a", "Download", href=f"{desk.options.root_path}/draft.toml", class_="button", id="config-download", download="config.toml")
+        html_block(link, elem_id="download-holder")
+        preset = gr.Dropdown(list(presets()), value=None, label="Preset", elem_id="preset", scale=2, min_width=150)
+        reset = gr.Button("Reset", elem_id="config-reset", scale=0, min_width=72)
+    return ConfigBar(path, opening, saving, upload, preset, reset)
+
+
+def _wire_files(actions: TrainingActions, channels: Channels, bar: ConfigBar) -> None:
+    everything: set[Component] = {*actions.form.fields.values(), actions.prompts}
+    shown = {*everything, channels.outcome}
+
+    def said(answer: Callable[[], tuple[dict[Component, Any], Markup]]) -> dict[Component, Any]:
+        try:
+            values, sentence = answer()
+        except TrainingError as failed:
+            return {channels.outcome: told("bad", str(failed))}
+        return {**values, channels.outcome: sentence}
+
+    def opened(path: str, request: gr.Request) -> Any:
+        return said(lambda: actions.open_path(path or "", request))
+
+    def uploaded(path: str, request: gr.Request) -> Any:
+        return said(lambda: actions.open_upload(path, request))
+
+    def chosen(name: str, request: gr.Request) -> Any:
+        return said(lambda: actions.open_preset(name, request))
+
+    def emptied(request: gr.Request) -> Any:
+        return said(lambda: actions.reset(request))
+
+    def saved(values: dict[Component, Any], request: gr.Request) -> Any:
+        try:
+            return actions.save(values[bar.path] or "", values, request)
+        except TrainingError as failed:
+            return told("bad", str(failed))
+
+    for event, handler, inputs in (
+        (bar.open.click, opened, bar.path),
+        (bar.upload.upload, uploaded, bar.upload),
+        (bar.preset.input, chosen, bar.preset),
+        (bar.reset.click, emptied, None),
+    ):
+        event(handler, inputs, shown, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+    bar.save.click(saved, {*everything, bar.path}, channels.outcome, **PRESSED)
+
+
+def _wire_preparation(sections: Sequence[FormSection], actions: TrainingActions, channels: Channels) -> None:
+    tool = next(section for section in sections if isinstance(section, DatasetPreparation))
+    fields = actions.form.fields
+
+    def prepared(*values: Any) -> dict[Component, Any]:
+        sentence, folders = tool.run(*values)
+        return {tool.result: sentence, **{fields[name]: text for name, text in folders.items()}}
+
+    if tool.button is not None and tool.result is not None:
+        tool.button.click(prepared, tool.inputs, {tool.result, *(fields[name] for name in tool.FILLS)}, **PRESSED)
+
+
+def _prompts(sections: Sequence[FormSection]) -> Component:
+    drawn = next(section.prompts for section in sections if isinstance(section, SampleImages))
+    if drawn is None:
+        raise RuntimeError("the section of sample pictures is not drawn yet")
+    return drawn
+
+
+def _channel(name: str) -> gr.HTML:
+    return html_block(elem_id=name, elem_classes=["channel"])
+
+
+def _index(form: Form, sections: Sequence[FormSection]) -> Markup:
+    """The search index as data: name, label, help and the section's id."""
+    places = {name: section.id for section in sections for name in section.names}
+    rows = [[*row, places[row[0]]] for row in form.index()]
+    return tag("span", data_index=json.dumps(rows, ensure_ascii=False, separators=(",", ":")), hidden=True)
+
+
+def _find_bar() -> Markup:
+    find = tag("input", id="find", type="search", placeholder="Find a setting by name, flag or help", aria_label="Find a setting", autocomplete="off", role="combobox", aria_expanded="false", aria_controls="find-results")
+    views = [tag("button", label, type="button", data_view=view, aria_pressed="true" if view == "basic" else "false") for view, label in (("basic", "Basic"), ("all", "All"), ("changed", "Changed"))]
+    return join(tag("div", find, tag("ul", id="find-results", role="listbox", hidden=True), class_="find"), tag("div", views, class_="views", role="group", aria_label="View"))
