@@ -1,12 +1,12 @@
 """What a user can be told. Anything else that reaches the top is our bug and exits with 1.
 
-    TrainingError            exit code
-      ConfigError    2       an option, or a combination of options, is wrong; nothing was loaded yet
-      DataError      2       an image, caption, weight file or folder is unusable
-      Stopped        3       somebody asked for it; what could be saved is saved
-      RunError       1       disk full, file vanished, device lost
-        OutOfMemory  4
-        Diverged     5       NaN or Inf in the loss, latents or weights
+TrainingError            exit code
+  ConfigError    2       an option, or a combination of options, is wrong; nothing was loaded yet
+  DataError      2       an image, caption, weight file or folder is unusable
+  Stopped        3       somebody asked for it; what could be saved is saved
+  RunError       1       disk full, file vanished, device lost
+    OutOfMemory  4
+    Diverged     5       NaN or Inf in the loss, latents or weights
 """
 
 from __future__ import annotations

@@ -135,11 +135,6 @@ def test_curves_are_written_in_kohyas_folders(tmp_path):
     assert [point.step for point in found.Scalars("loss/current")] == [1, 2, 3]
 
 
-def test_lines_go_to_a_file_where_one_is_named(tmp_path):
-    assert train(tmp_path, console_log_file=tmp_path / "log.txt") == 0
-    assert "saving checkpoint: " in (tmp_path / "log.txt").read_text("utf-8")
-
-
 def test_an_earlier_runs_file_is_not_overwritten(tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "cat.safetensors").write_text("precious")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from functools import partial
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.words import parse_words
-from sd_scripts.survey.curves import make_curve
+from sd_scripts.survey.curves import Curve, make_curve
 
 
 class Scheduler(Protocol):
@@ -22,8 +22,8 @@ class Scheduler(Protocol):
     def step(self) -> None:
         """Move on to the next optimizer step's rates."""
 
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group for the next update."""
+    def get_last_lr(self) -> list[Any]:
+        """The rate of each group for the next update, as numbers."""
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs."""
@@ -70,12 +70,11 @@ def build_scheduler(optimizer: TorchOptimizer, config: LRSchedule, *, total_step
     if config.lr_scheduler_type:
         return _custom(optimizer, config, warmup_steps)
     curve = make_curve(config, total_steps=total_steps, warmup_steps=warmup_steps, decay_steps=decay_steps)
-    lambdas = [partial(_multiplier, curve.multiplier, float(group["lr"])) for group in optimizer.param_groups]
-    return LambdaLR(optimizer, lambdas)
+    return LambdaLR(optimizer, [_multiplier(curve, float(group["lr"])) for group in optimizer.param_groups])
 
 
-def _multiplier(curve: Any, base_lr: float, step: int) -> float:
-    return curve(step, base_lr=base_lr)
+def _multiplier(curve: Curve, base_lr: float) -> Callable[[int], float]:
+    return lambda step: curve.multiplier(step, base_lr=base_lr)
 
 
 def _custom(optimizer: TorchOptimizer, config: LRSchedule, warmup_steps: int) -> Scheduler:

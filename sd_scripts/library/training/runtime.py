@@ -87,7 +87,11 @@ class Runtime:
 
     def seed_model(self, seed: int, *, epoch: int, step: int, micro_step: int) -> None:
         """Seed the generators that layers draw from (dropout): by position, so that nothing drawn before matters."""
-        torch.manual_seed(seed_for(seed, "model", epoch=epoch, step=step, index=micro_step * self.processes + self.rank))
+        number = seed_for(seed, "model", epoch=epoch, step=step, index=micro_step * self.processes + self.rank)
+        # Not torch.manual_seed: on a machine without an accelerator it remembers each call for every kind of accelerator, for ever.
+        torch.default_generator.manual_seed(number)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(number)
 
     def close(self) -> None:
         """Leave the process group. Without it two-process runs now and then end with SIGABRT after all work is done."""
@@ -120,7 +124,7 @@ class LateNumber:
         """Begin to copy `numbers`, a 1-d tensor."""
         self._ready: torch.cuda.Event | None = None
         if numbers.device.type != "cuda":
-            self._numbers = numbers.detach().cpu()
+            self._numbers = numbers.detach().to("cpu", copy=True)
             return
         self._numbers = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
         self._numbers.copy_(numbers.detach(), non_blocking=True)

@@ -73,6 +73,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     """Load everything that `request` names and put it where a resumed run left off."""
     config, plan, listing = request.config, request.plan, Listing(request.scan.items, request.blueprint)
     position = _resume_position(config, plan)
+    _warn_of_changes(position, plan, report)
     seed = runtime.agreed(_seed(config, position, report))
     seed_everything(seed)
     family: Family = pkgutil.resolve_name(request.family).load(config, device=runtime.device, weight_dtype=runtime.weight_dtype)
@@ -145,6 +146,19 @@ def _resume_position(config: Config, plan: Plan) -> Position:
     return position
 
 
+def _warn_of_changes(position: Position, plan: Plan, report: Report) -> None:
+    """Say when the resumed run cuts its batches otherwise than the one that the state is from: the rest then differs from an uninterrupted run."""
+    if not position.step:
+        return
+    if not position.exact:
+        report.warn("resume", "The state is another program's: weights and optimizer go on, but pictures come in another order.")
+    elif (position.steps_per_epoch, position.accumulation) != (plan.steps_per_epoch, plan.accumulation):
+        text = (
+            f"The state is from a run of {position.steps_per_epoch} steps per epoch, this one has {plan.steps_per_epoch}: it does not go on exactly."
+        )
+        report.warn("resume", text, "Use the pictures, batch size and processes of the first run to go on exactly.")
+
+
 def _seed(config: Config, position: Position, report: Report) -> int:
     """The run's seed: as given, else that of the state, else a new one."""
     given = config[Training].seed
@@ -175,7 +189,8 @@ def _cached_latents(config: Config, listing: Listing, family: Family, *, runtime
 
     def on_progress(done: int, total: int) -> None:
         report.phase("caching", done, total)
-        for request in control.pending() & {"stop", "pause"}:
+        alone = runtime.processes == 1  # others would wait for this process's share; together they stop after the first step
+        for request in control.pending() & {"stop", "pause"} if alone else ():
             control.served(request)
             raise Stopped("stopped on request before the first step")
 

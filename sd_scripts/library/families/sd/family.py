@@ -38,6 +38,7 @@ class SD:
 
     def __init__(self, parts: Parts, config: Config, *, device: torch.device) -> None:
         self.unet, self.vae, self.text_encoder = parts.unet, parts.vae, parts.text_encoder
+        self._unet_dtype, self._vae_dtype = parts.unet.dtype, parts.vae.dtype  # asking a module walks its whole tree: 1 ms
         self.is_v2 = parts.is_v2
         self._pad_id = OPEN_CLIP_PAD if parts.is_v2 else EOS
         self._clip_text = config[ClipText]
@@ -67,7 +68,7 @@ class SD:
         """
         device = self.vae.device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            posterior = self.vae.encode(images.to(device, self.vae.dtype)).latent_dist
+            posterior = self.vae.encode(images.to(device, self._vae_dtype)).latent_dist
         return posterior.mean.float(), posterior.logvar.float()
 
     def encode_images(self, images: Tensor, draws: Draws) -> Tensor:
@@ -80,7 +81,7 @@ class SD:
         """Pictures, (batch, 3, height, width), float32, about [-1, 1], from latents times `vae_scale`. Autocast does not apply."""
         device = self.vae.device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            return self.vae.decode((latents / self.vae_scale).to(device, self.vae.dtype), return_dict=False)[0].float()
+            return self.vae.decode((latents / self.vae_scale).to(device, self._vae_dtype), return_dict=False)[0].float()
 
     def encode_text(self, captions: Sequence[str]) -> TextEmbeddings:
         """Embeddings of captions, (batch, 75 · chunks + 2, width). Gradients flow where the text encoder or an adapter on it trains."""
@@ -106,7 +107,7 @@ class SD:
 
     def predict(self, noised: Noised, text: TextEmbeddings) -> Tensor:
         """The U-Net's output, (batch, 4, height/8, width/8), float32: noise, or velocity for v-prediction models."""
-        dtype = self.unet.dtype
+        dtype = self._unet_dtype
         return self.unet(noised.noisy_latents.to(dtype), noised.timesteps, text.prompt_embeds.to(dtype), return_dict=False)[0].float()
 
     def targets(self) -> tuple[AdapterTarget, ...]:

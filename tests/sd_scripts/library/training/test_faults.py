@@ -129,6 +129,7 @@ def test_a_bug_ends_with_1_and_its_traceback_is_kept(tmp_path, run_dir, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_leaves_whole_events_and_a_state_to_go_on_from(tmp_path, run_dir):
     words = options(tmp_path, max_train_steps=100_000, save_every_n_steps=2, save_state=True, cache_latents=True)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))), "OMP_NUM_THREADS": "1"}

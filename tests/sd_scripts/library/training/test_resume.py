@@ -86,6 +86,12 @@ def test_a_state_of_another_network_is_refused(tmp_path, capsys):
     assert "network" in capsys.readouterr().err
 
 
+def test_other_batches_than_those_of_the_state_are_told(tmp_path, run_dir):
+    train(tmp_path, max_train_steps=2, save_state=True)
+    assert train(tmp_path, max_train_steps=4, train_batch_size=1, output_name="more", resume=tmp_path / "out" / "cat-state") == 0
+    assert any(event["code"] == "resume" and "10" in event["text"] for event in events(run_dir, "warning"))
+
+
 def test_a_kohya_state_goes_on_at_its_step(tmp_path, run_dir):
     train(tmp_path, max_train_steps=2, save_state=True)
     (tmp_path / "out" / "cat-state" / "studio_state.json").unlink()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tiny_runs import TWO_BUCKETS, draw_pictures, events, options, train
 
 from sd_scripts.library.weights_file import read_weights
@@ -29,6 +30,7 @@ def launch(root: Path, **given: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     pictures = draw_pictures(tmp_path / "odd" / "1_cat").parent  # three square pictures and two others: shares of 2 + 1 and of 1 + 0
     shared = {**TWO_BUCKETS, "train_data_dir": pictures, "gradient_accumulation_steps": 2, "max_train_steps": 5}
@@ -42,6 +44,7 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     assert [event["step"] for event in events(tmp_path / "run", "step")] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_stop_ends_both_processes_and_keeps_what_is_done(tmp_path):
     (tmp_path / "run" / "control").mkdir(parents=True)
     (tmp_path / "run" / "control" / "stop").write_text("{}")
