@@ -37,7 +37,9 @@ def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
         ConfigError: the language or the start preset does not exist, or the page could be reached from outside without a login.
     """
     if not (options.username and options.password) and (options.share or not is_loopback(options.listen)):
-        raise ConfigError("listen", f"{options.listen} can be reached from outside this machine, and no login is set.", fix="Give --username and a password.")
+        raise ConfigError(
+            "listen", f"{options.listen} can be reached from outside this machine, and no login is set.", fix="Give --username and a password."
+        )
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     desk = make_desk(settings, options)
     sessions = Sessions(options.username, options.password) if options.username and options.password else None
@@ -93,7 +95,9 @@ def serve(settings: Settings, options: ServerOptions, *, on_ready: Callable[[str
     app = build_app(settings, options)
     listener = _listen(options)
     port = listener.getsockname()[1]
-    config = uvicorn.Config(app, log_level="info" if options.debug else "warning", root_path=options.root_path, timeout_graceful_shutdown=2, server_header=False)
+    config = uvicorn.Config(
+        app, log_level="info" if options.debug else "warning", root_path=options.root_path, timeout_graceful_shutdown=2, server_header=False
+    )
     server = _Server(config, on_ready, _address(options, port))
     server.run(sockets=[listener])
 
@@ -134,5 +138,7 @@ def _listen(options: ServerOptions) -> socket.socket:
         except OSError as failed:
             listener.close()
             if options.server_port:
-                raise RunError(f"Port {port} on {options.listen} cannot be used: {failed.strerror}.", fix="Choose another --server_port, or leave it out.") from failed
+                raise RunError(
+                    f"Port {port} on {options.listen} cannot be used: {failed.strerror}.", fix="Choose another --server_port, or leave it out."
+                ) from failed
     raise RunError(f"No port from {FIRST_PORT} to {LAST_PORT} is free on {options.listen}.", fix="Give one with --server_port.")

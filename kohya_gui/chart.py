@@ -48,8 +48,15 @@ def line_chart(series: Sequence[Series], frame: Frame, *, title: str) -> Markup:
     y = _scale(y_low, y_high, frame.height - frame.bottom, frame.top)
     grid = [_y_tick(value, y(value), frame) for value in nice_ticks(y_low, y_high, 4)]
     grid += [_x_tick(value, x(value), frame) for value in nice_ticks(x_low, x_high, 6)]
-    marks = [tag("line", tag("title", label), x1=_n(x(at)), x2=_n(x(at)), y1=frame.top, y2=frame.height - frame.bottom, class_="mark") for at, label in frame.marks]
-    lines = [tag("polyline", points=" ".join(f"{_n(x(a))},{_n(y(b))}" for a, b in row.points), class_=f"line {row.style}", data_label=row.label) for row in series if row.points]
+    marks = [
+        tag("line", tag("title", label), x1=_n(x(at)), x2=_n(x(at)), y1=frame.top, y2=frame.height - frame.bottom, class_="mark")
+        for at, label in frame.marks
+    ]
+    lines = [
+        tag("polyline", points=" ".join(f"{_n(x(a))},{_n(y(b))}" for a, b in row.points), class_=f"line {row.style}", data_label=row.label)
+        for row in series
+        if row.points
+    ]
     return tag(
         "svg",
         tag("title", title),

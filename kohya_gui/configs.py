@@ -92,7 +92,7 @@ def draft_of(config: Config, *, source: str = "") -> Draft:
 
 
 def presets(folder: Path = PRESETS) -> dict[str, Path]:
-    """Preset files by the name that is shown: bundled ones, then the user's own as "user/...". """
+    """Preset files by the name that is shown: bundled ones, then the user's own as "user/..."."""
     bundled = {path.stem: path for path in sorted(folder.glob("*.json"))}
     return bundled | {f"user/{path.stem}": path for path in sorted((folder / "user").glob("*.*")) if path.suffix in (".json", ".toml")}
 

@@ -33,7 +33,11 @@ class Roots:
         except (OSError, ValueError, RuntimeError) as failed:
             raise DataError(f"{str(text)!r} is not a path.", fix="Type or browse to a file or folder.") from failed
         if not any(path == root or root in path.parents for root in self.folders):
-            raise DataError("The page may not open this place.", fix="Choose a place under an allowed folder, or add it to allowed_roots in config.toml.", path=path)
+            raise DataError(
+                "The page may not open this place.",
+                fix="Choose a place under an allowed folder, or add it to allowed_roots in config.toml.",
+                path=path,
+            )
         return path
 
     def allows(self, text: str | Path) -> bool:

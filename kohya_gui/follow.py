@@ -113,7 +113,7 @@ class JsonLines:
         """The last events, and the outcome."""
         self.update(view)
         status = view.status
-        answer = {"run": view.run.name, "path": str(view.run), "state": status.state, "reason": status.reason, "fix": status.fix}
+        answer: dict[str, object] = {"run": view.run.name, "path": str(view.run), "state": status.state, "reason": status.reason, "fix": status.fix}
         answer |= {"exit_code": exit_code(status), "files": final_files(view)}
         print(json.dumps(answer, ensure_ascii=False), file=self._stream, flush=True)
 

@@ -22,7 +22,11 @@ def tag(name: str, /, *children: Child, **attributes: str | int | float | bool |
 
     Attributes: None and False leave it out, True writes it bare; `class_` and `for_` lose the line's end, other `_` become `-` (`data_x`).
     """
-    shown = "".join(f" {_name(key)}" if value is True else f' {_name(key)}="{html.escape(str(value))}"' for key, value in attributes.items() if value is not None and value is not False)
+    shown = "".join(
+        f" {_name(key)}" if value is True else f' {_name(key)}="{html.escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None and value is not False
+    )
     if name in VOID:
         return Markup(f"<{name}{shown}>")
     return Markup(f"<{name}{shown}>{join(*children)}</{name}>")

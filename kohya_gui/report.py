@@ -25,7 +25,14 @@ def report_text(run: Path) -> str:
         config = (run / CONFIG_FILE).read_text("utf-8")
     except OSError as failed:
         raise RunError(f"{run / CONFIG_FILE} cannot be read: {failed.strerror}.") from failed
-    facts = {"run": run.name, "state": status.state, "exit_code": status.exit_code, "reason": status.reason, "versions": record.get("versions", {}), "argv": record.get("argv", [])}
+    facts = {
+        "run": run.name,
+        "state": status.state,
+        "exit_code": status.exit_code,
+        "reason": status.reason,
+        "versions": record.get("versions", {}),
+        "argv": record.get("argv", []),
+    }
     log = read_tail(run / LOG_FILE, size=TAIL_BYTES).decode("utf-8", "replace")
     parts = [("Run", json.dumps(facts, indent=1, ensure_ascii=False)), ("config.toml", config), ("End of the log", log)]
     return scrubbed("\n\n".join(f"== {title} ==\n{text}" for title, text in parts))

@@ -65,7 +65,9 @@ def add_file_routes(app: FastAPI, desk: Desk) -> None:
             return PlainTextResponse("There is no such file.", status_code=404)
         disposition = "inline" if inline and not download else "attachment"
         # A picture may be replaced under the same name by a later run, so the browser has to ask; FileResponse answers 304 by its ETag.
-        return FileResponse(resolved, media_type=kind, filename=resolved.name, content_disposition_type=disposition, headers={"cache-control": "no-cache"})
+        return FileResponse(
+            resolved, media_type=kind, filename=resolved.name, content_disposition_type=disposition, headers={"cache-control": "no-cache"}
+        )
 
     @app.get("/browse")
     def browse(path: str = "", want: str = "any", field: str = "") -> Response:
@@ -77,7 +79,16 @@ def add_file_routes(app: FastAPI, desk: Desk) -> None:
             return JSONResponse({"error": str(failed), "roots": [str(root) for root in desk.roots.folders if root.is_dir()]}, status_code=403)
         entries = [[entry.name, entry.folder, entry.size] for entry in listing.entries]
         roots = [str(root) for root in desk.roots.folders if root.is_dir()]
-        return JSONResponse({"path": str(listing.path), "parent": str(listing.parent) if listing.parent else None, "entries": entries, "hidden": listing.hidden, "roots": roots}, headers=NEVER)
+        return JSONResponse(
+            {
+                "path": str(listing.path),
+                "parent": str(listing.parent) if listing.parent else None,
+                "entries": entries,
+                "hidden": listing.hidden,
+                "roots": roots,
+            },
+            headers=NEVER,
+        )
 
     @app.get("/report")
     def report(run: str) -> Response:
@@ -120,7 +131,9 @@ def add_login_routes(app: FastAPI, sessions: Sessions, root_path: str) -> None:
             sessions.failed(address)
             return HTMLResponse(_login_page(root_path, target, "Name or password is wrong."), status_code=401, headers=NEVER)
         answer = RedirectResponse(root_path + target, status_code=303)
-        answer.set_cookie(COOKIE, token, max_age=SESSION_SECONDS, httponly=True, samesite="lax", secure=request.url.scheme == "https", path=root_path or "/")
+        answer.set_cookie(
+            COOKIE, token, max_age=SESSION_SECONDS, httponly=True, samesite="lax", secure=request.url.scheme == "https", path=root_path or "/"
+        )
         return answer
 
     @app.get("/logout")
@@ -159,5 +172,17 @@ def _login_page(root_path: str, target: str, problem: str = "") -> str:
         class_="card login",
     )
     dark = Markup("<script>if(matchMedia('(prefers-color-scheme: dark)').matches)document.documentElement.classList.add('dark')</script>")
-    page = tag("html", tag("head", tag("meta", charset="utf-8"), tag("meta", name="viewport", content="width=device-width, initial-scale=1"), tag("title", f"Log in · {NAME}"), styles, dark), tag("body", tag("main", form, class_="login-page")), lang="en")
+    page = tag(
+        "html",
+        tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            tag("title", f"Log in · {NAME}"),
+            styles,
+            dark,
+        ),
+        tag("body", tag("main", form, class_="login-page")),
+        lang="en",
+    )
     return f"<!doctype html>{page}"

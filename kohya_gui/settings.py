@@ -28,7 +28,9 @@ class Settings:
     runs_dir: Path = _own(Path("runs"), "One folder per training: what was asked, its log, its events.")
     models_dir: Path = _own(Path("models"), "Where the file browser starts for base models.")
     output_dir: Path = _own(Path("outputs"), "Filled in as the folder for finished files.")
-    allowed_roots: tuple[Path, ...] = _own((), "Folders that the page may read and write. Empty: your home folder, the program's folder and mounted drives.")
+    allowed_roots: tuple[Path, ...] = _own(
+        (), "Folders that the page may read and write. Empty: your home folder, the program's folder and mounted drives."
+    )
     allowed_hosts: tuple[str, ...] = _own((), "Further host names under which the page may be opened, for a reverse proxy without a login.")
     poll_seconds: float = _own(1.5, "How often the page of a run asks for news.")
     preset: str = _own("start", "The preset with which an empty form starts (presets/lora/).")
@@ -104,11 +106,22 @@ OPTION_NAMES = frozenset(name for row in COMMANDS for name in row.by_name)
 
 def example_toml() -> str:
     """The text of config.toml.example: every setting commented out with its default."""
-    lines = ["# Settings of the GUI. Copy this file to config.toml and take the # off what you want to change.", "# Relative paths count from this folder. kohya's nested config.toml is read too.", ""]
+    lines = [
+        "# Settings of the GUI. Copy this file to config.toml and take the # off what you want to change.",
+        "# Relative paths count from this folder. kohya's nested config.toml is read too.",
+        "",
+    ]
     for row in dataclasses.fields(Settings):
         if "doc" in row.metadata:
             lines += [f"# {row.metadata['doc']}", f"# {row.name} = {_toml(row.default)}", ""]
-    lines += ["# Values that a new form starts with, by the trainer's option names.", "[defaults]", "# learning_rate = 1e-4", "# network_dim = 16", '# output_dir = "outputs"', ""]
+    lines += [
+        "# Values that a new form starts with, by the trainer's option names.",
+        "[defaults]",
+        "# learning_rate = 1e-4",
+        "# network_dim = 16",
+        '# output_dir = "outputs"',
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -80,7 +80,9 @@ def head(root_path: str) -> Markup:
     mark = version()
     styles = [tag("link", rel="stylesheet", href=f"{root_path}/look/{name}?v={mark}") for name in STYLES]
     scripts = [tag("script", src=f"{root_path}/look/{name}?v={mark}", defer=True) for name in SCRIPTS]
-    first = Markup("<script>window.STUDIO_BASE=" + repr(root_path) + ";try{window.STUDIO_THEME=localStorage.getItem('studio-theme')}catch(e){}</script>")
+    first = Markup(
+        "<script>window.STUDIO_BASE=" + repr(root_path) + ";try{window.STUDIO_THEME=localStorage.getItem('studio-theme')}catch(e){}</script>"
+    )
     return join(first, tag("meta", name="color-scheme", content="light dark"), styles, scripts)
 
 

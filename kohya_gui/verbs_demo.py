@@ -77,23 +77,27 @@ class Demo:
 
     def _train(self, url: str) -> None:
         try:
-            self._run = self.executor.start(self.config)
-            page = f"{url.rstrip('/')}/run?id={self._run.name}"
-            print(f"Watch it at {page}", flush=True)
-            open_browser(page, headless=self.headless)
-            view = follow(self._run, Terminal(), interrupted=self._closing.is_set)
-            if not self._closing.is_set():
-                self.code = exit_code(view.status)
-                tell_result(view)
-                self._over.set()
+            self._train_and_tell(url)
         except TrainingError as refused:
             self.code = refused.exit_code
             tell_error(refused, as_json=False)
             print(f"The page is at {url}", flush=True)
-        if self.ends:
-            self._close()
-        elif not self._closing.is_set():
+        finally:
+            if self.ends:
+                self._close()
+        if not self._closing.is_set():
             print("The page stays open; Ctrl-C ends it.", flush=True)
+
+    def _train_and_tell(self, url: str) -> None:
+        self._run = self.executor.start(self.config)
+        page = f"{url.rstrip('/')}/run?id={self._run.name}"
+        print(f"Watch it at {page}", flush=True)
+        open_browser(page, headless=self.headless)
+        view = follow(self._run, Terminal(), interrupted=self._closing.is_set)
+        if not self._closing.is_set():
+            self.code = exit_code(view.status)
+            tell_result(view)
+            self._over.set()
 
     def _close(self) -> None:
         """End the server from this thread. One that hangs on an open connection is not waited for."""

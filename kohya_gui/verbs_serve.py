@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import webbrowser
@@ -31,7 +32,8 @@ def run(arguments: Namespace) -> int:
         if login.options.inbrowser:
             open_browser(url, headless=login.options.headless)
 
-    serve(settings, login.options, on_ready=ready)
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(settings, login.options, on_ready=ready)
     return 0
 
 

@@ -113,6 +113,7 @@
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     const list = results();
     const score = ([name, label, help]) => {
+      if (name === text.trim()) return 4;
       const spaced = name.replaceAll("_", " ");
       if (!words.every((word) => `${name} ${spaced} ${label} ${help}`.toLowerCase().includes(word))) return 0;
       const near = `${name} ${spaced} ${label}`.toLowerCase();

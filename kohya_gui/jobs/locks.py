@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +24,7 @@ class Held(Exception):
 
 
 @contextmanager
-def locked(path: Path, *, wait_s: float = 0.0, note: str = "") -> Iterator[None]:
+def locked(path: Path, *, wait_s: float = 0.0, note: str = "") -> Generator[None, None, None]:
     """Hold the lock file `path` for the length of the block. `note` is written into it, for whoever is refused.
 
     Raises:

@@ -15,6 +15,7 @@ from kohya_gui.jobs.tail import EVENTS_FILE, LOG_FILE, parse_event, read_all_eve
 
 # How accelerate's two launchers report the trainer's end: CalledProcessError's text, and torch's table of failed ranks.
 _ENDS = re.compile(rb"died with <Signals\.SIG\w+: (?P<signal>\d+)>|returned non-zero exit status (?P<status>\d+)|exitcode\s*:\s*(?P<code>-?\d+)")
+_KILLED = -9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class End:
     """How the processes of an attempt came to their end, none of them being alive any more.
 
     `exit_code` is the launcher's as subprocess reports it, None if nobody saw it end. `stop_asked`: somebody asked for it. `remains_ended`: the
-    launcher died first and what was left was ended by us, so a stop that the trainer reports was nobody's wish.
+    launcher died first and what was left was ended by us before it had said anything, so what it says of that is not the cause.
     """
 
     exit_code: int | None = None
@@ -44,7 +45,8 @@ def conclude(run: Path, record: Mapping[str, Any], status: Status, end: End) -> 
     """The outcome of the attempt that `status` describes; `record` is run.json. Events and log of earlier attempts do not count."""
     events = read_all_events(run / EVENTS_FILE)
     told = _last_word(run, status, stop_asked=end.stop_asked)
-    if told is not None and not (end.remains_ended and told.get("exit_code") == 3):
+    killed = _code_in_log(run, status)
+    if told is not None and _was_meant(told, end, killed):
         outcome = _told(told)
         broken = broken_promises(record, events) if outcome.state == "finished" else []
         return Outcome("failed", broken[0], "Look at the log and at the output folder, then start again.", 1) if broken else outcome
@@ -53,7 +55,29 @@ def conclude(run: Path, record: Mapping[str, Any], status: Status, end: End) -> 
     if end.remains_ended:
         saved = "saved what it had" if told is not None else "was ended with it"
         return Outcome("interrupted", f"{_end_of('The launcher', end.exit_code)} The trainer {saved}.", "Resume the run.", end.exit_code)
-    return _untold(end.exit_code, _code_in_log(run, status))
+    if told is not None and told.get("exit_code") == 3:
+        return Outcome("interrupted", f"{_end_of('A process of the training', killed)} The others saved what they had.", "Resume the run.", killed)
+    return _untold(end.exit_code, killed)
+
+
+def has_word(run: Path, status: Status) -> bool:
+    """Whether the trainer has said how this attempt ended."""
+    return _last_word(run, status, stop_asked=False) is not None
+
+
+def _was_meant(told: Mapping[str, Any], end: End, killed: int | None) -> bool:
+    """Whether what the trainer told is the cause of the end.
+
+    It is not where we ended it after its launcher's death. Nor is it where a rank was killed: the launcher then ends the others and their workers,
+    which report that as a stop or as an error of their own.
+    """
+    if told["kind"] == "done" and told.get("exit_code") == 0:
+        return True
+    if end.remains_ended:
+        return False
+    stopped = told.get("exit_code") == 3 and not end.stop_asked and told.get("reason") != "paused" and (killed or 0) < 0
+    broken = told["kind"] == "error" and told.get("exit_code") == 1 and killed == _KILLED
+    return not stopped and not broken
 
 
 def _last_word(run: Path, status: Status, *, stop_asked: bool) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from kohya_gui.jobs.locks import TRAINING_LOCK, Held, locked
-from kohya_gui.jobs.outcome import End, Outcome, conclude
+from kohya_gui.jobs.outcome import End, Outcome, conclude, has_word
 from kohya_gui.jobs.runs import LOCK_FILE, STOP_FILE, read_run
 from kohya_gui.jobs.states import Mark, Status, move, read_recorded, write_status
 from kohya_gui.jobs.tail import EVENTS_FILE, LOG_FILE
@@ -184,9 +184,11 @@ class Supervisor:
 
     def _conclude(self, exit_code: int | None) -> Status:
         asked = read_stop(self.run) is not None
-        died = exit_code is None or exit_code < 0
+        launcher_died = (exit_code is None or exit_code < 0) and not has_word(self.run, self.status)
         remains = self._end_processes(grace_s=_REMAINS_GRACE_S)
-        return self._finish(conclude(self.run, self.record, self.status, End(exit_code, asked, remains_ended=remains and died and not asked)))
+        return self._finish(
+            conclude(self.run, self.record, self.status, End(exit_code, asked, remains_ended=remains and launcher_died and not asked))
+        )
 
     def _finish(self, outcome: Outcome) -> Status:
         self._write(move(self.status, outcome.state, reason=outcome.reason, fix=outcome.fix, exit_code=outcome.exit_code, ended=time.time()))

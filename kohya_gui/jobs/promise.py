@@ -25,10 +25,12 @@ class SavePoints(Protocol):
     """The part of a step plan that says when checkpoints are written: after which epochs (from 1) and steps."""
 
     @property
-    def save_epochs(self) -> Sequence[int]: ...
+    def save_epochs(self) -> Sequence[int]:
+        """Epochs, from 1."""
 
     @property
-    def save_steps(self) -> Sequence[int]: ...
+    def save_steps(self) -> Sequence[int]:
+        """Steps, from 1."""
 
 
 def promise(config: Config, plan: SavePoints | None) -> tuple[Promised, ...]:

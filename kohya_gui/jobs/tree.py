@@ -35,14 +35,15 @@ def living(run_id: str, *, root: int | None = None) -> list[psutil.Process]:
 def end(find: Callable[[], list[psutil.Process]], *, grace_s: float) -> int:
     """Ask the processes that `find` names to end, wait up to `grace_s` seconds, then kill them; return how many had to be killed.
 
-    `find` is asked again until it finds none, since a dying tree may still start children.
+    Asked are only those without a parent among them: a trainer ends its own workers, and takes the death of one for a fault. `find` is asked again
+    until it finds none, since a dying tree may still start children.
 
     Raises:
         RuntimeError: some could not be ended (another user's, or stuck in the kernel).
     """
     processes = find()
     if grace_s > 0:
-        _signal(processes, hard=False)
+        _signal(_tops(processes), hard=False)
         deadline = time.monotonic() + grace_s
         while processes and time.monotonic() < deadline:
             psutil.wait_procs(processes, timeout=_ROUND_S)
@@ -77,6 +78,18 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.Error:
         return []
+
+
+def _tops(processes: list[psutil.Process]) -> list[psutil.Process]:
+    pids = {process.pid for process in processes}
+    return [process for process in processes if _parent(process) not in pids]
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return 0
 
 
 def _runs(process: psutil.Process) -> bool:

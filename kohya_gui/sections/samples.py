@@ -11,7 +11,7 @@ from sd_scripts.params.config import Config
 from sd_scripts.params.samples import Samples
 
 PLACEHOLDER = "a photo of sks cat on a chair --w 512 --h 512 --d 1 --l 7 --s 25"
-INFO = "`prompts` One prompt per line. A line may set --n negative, --w width, --h height, --d seed, --l guidance, --s steps. They count before a prompt file."
+PROMPTS_HELP = "One prompt per line. A line may set --n negative, --w width, --h height, --d seed, --l guidance, --s steps. They count before a prompt file."
 
 
 class SampleImages(FormSection):
@@ -34,7 +34,7 @@ class SampleImages(FormSection):
         """The prompts as text."""
         self.prompts = gr.Textbox(
             label="Prompts",
-            info=INFO,
+            info=f"`prompts` {PROMPTS_HELP}",
             value=self.form.start.prompts,
             lines=3,
             max_lines=12,

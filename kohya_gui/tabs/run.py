@@ -12,8 +12,8 @@ from typing import Any
 
 import gradio as gr
 
-from kohya_gui.form.block import html_block
 from kohya_gui.configs import draft_of
+from kohya_gui.form.block import html_block
 from kohya_gui.jobs.monitor import RunView, read_log
 from kohya_gui.jobs.runs import CONFIG_FILE
 from kohya_gui.jobs.tail import LOG_FILE
@@ -185,7 +185,7 @@ def _news(fresh: dict[str, Any], name: str, piece: Markup) -> Any:
 
 def _buttons(view: RunView, fresh: dict[str, Any]) -> list[Any]:
     status = view.status
-    wanted = [status.is_active and status.state != "stopping" or status.state == "queued", status.state == "stopping", status.is_resumable]
+    wanted = [(status.is_active and status.state != "stopping") or status.state == "queued", status.state == "stopping", status.is_resumable]
     if fresh.get("buttons") == wanted:
         return [gr.skip()] * 3
     fresh["buttons"] = wanted

@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from kohya_gui.form.block import html_block
 from kohya_gui.chart import thinned
+from kohya_gui.form.block import html_block
 from kohya_gui.jobs.monitor import RunView
 from kohya_gui.jobs.runs import RunSummary, list_runs
 from kohya_gui.markup import Markup, join, tag

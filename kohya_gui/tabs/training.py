@@ -10,14 +10,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from kohya_gui.form.block import html_block
 from kohya_gui.configs import presets
+from kohya_gui.form.block import html_block
 from kohya_gui.form.form import Form
 from kohya_gui.form.section import FormSection
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.sections import SECTIONS
 from kohya_gui.sections.preparation import DatasetPreparation
-from kohya_gui.sections.samples import SampleImages
+from kohya_gui.sections.samples import PROMPTS_HELP, SampleImages
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.training_actions import PROMPTS, TrainingActions, told
 from sd_scripts.errors import TrainingError
@@ -199,6 +199,7 @@ def _index(form: Form, sections: Sequence[FormSection]) -> Markup:
     """The search index as data: name, label, help and the section's id."""
     places = {name: section.id for section in sections for name in section.names}
     rows = [[*row, places[row[0]]] for row in form.index()]
+    rows += [[PROMPTS, "Prompts", PROMPTS_HELP, section.id] for section in sections if isinstance(section, SampleImages)]
     return tag("span", data_index=json.dumps(rows, ensure_ascii=False, separators=(",", ":")), hidden=True)
 
 

@@ -6,8 +6,10 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from kohya_gui.jobs.runs import create_run, list_runs, read_run
 from kohya_gui.jobs.states import Status
 from kohya_gui.jobs.tree import living
 from kohya_gui.verbs import VERBS, main
+from kohya_gui.verbs_demo import demo_config
 from kohya_gui.verbs_train import follow_and_stop
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import make_config
@@ -222,3 +225,38 @@ def test_train_stops_on_ctrl_c_and_resumes_to_the_end(folder, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert Path(json.loads(done.stdout.splitlines()[-1])["files"][-1]).name == "cat.safetensors"
     wait_until(lambda: not living(read_run(run)["id"]), "the processes to be gone")
+
+
+def test_the_demo_writes_into_a_folder_of_its_own_from_wherever_it_is_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = demo_config()
+    assert Path(config.value("output_dir")).parent == ROOT / "outputs"
+    assert Path(config.value("train_data_dir")) == ROOT / "demo" / "dataset"
+
+
+def start_page(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "kohya_gui", "--headless", "--runs_dir", str(tmp_path / "runs"), *words]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STUDIO_")}
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+
+
+def test_without_a_verb_the_page_is_served_until_ctrl_c(tmp_path):
+    page = start_page(tmp_path, "--noverify")
+    address = page.stdout.readline().removeprefix("Open ").strip()
+    with urllib.request.urlopen(address) as answer:
+        assert answer.status == 200
+    page.send_signal(signal.SIGINT)
+    told = page.communicate()[1]
+    assert (page.returncode, told) == (0, "note: --noverify has no effect: the installation is checked by setup.py alone.\n")
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        page = start_page(tmp_path, "--server_port", str(port))
+        told = page.communicate()[1]
+    assert page.returncode == 1
+    assert told.startswith(f"error: Port {port} on 127.0.0.1 cannot be used: ")
+    assert len(told.splitlines()) == 1

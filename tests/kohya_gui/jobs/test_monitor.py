@@ -6,15 +6,18 @@ import json
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kohya_gui.jobs.adoption import spawn_supervisor
 from kohya_gui.jobs.curve import Curve
 from kohya_gui.jobs.monitor import RunView, Views
 from kohya_gui.jobs.runs import create_run
 from kohya_gui.jobs.tail import read_events, read_log
 from sd_scripts.params.events import event_line
+from tests.kohya_gui.jobs.small_programs import OBEYS, PROGRAM, ask_to_stop, in_state, wait_until
 
 
 @pytest.fixture
@@ -129,6 +132,20 @@ def test_a_poll_reads_only_what_is_new(run):
 def test_all_who_look_share_one_view(run):
     views = Views(fresh_s=60)
     assert views.of(run) is views.of(run)
+
+
+def test_looking_at_a_run_that_lost_its_supervisor_gives_it_another(run):
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    (run / "run.json").write_text(json.dumps({**record, "argv": [sys.executable, "-c", PROGRAM + OBEYS]}))
+    supervisor = spawn_supervisor(run).supervisor
+    in_state(run, "running")
+    process = psutil.Process(supervisor.pid)
+    process.kill()
+    process.wait()
+    views = Views(fresh_s=0)
+    wait_until(lambda: not views.of(run).status.unsupervised and views.of(run).status.supervisor != supervisor, "another supervisor")
+    ask_to_stop(run)
+    in_state(run, "stopped")
 
 
 @given(losses=st.lists(st.floats(0, 10), min_size=1, max_size=400), limit=st.sampled_from([2, 8, 40]))
