@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -14,10 +15,11 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from kohya_gui.configs import Drafts, start_draft
 from kohya_gui.files import Roots
-from kohya_gui.gate import LOOPBACK, Gate, Sessions, is_loopback
+from kohya_gui.gate import LOOPBACK, Gate, Sessions
 from kohya_gui.jobs.executor import CommandExecutor
+from kohya_gui.login import is_loopback
 from kohya_gui.routes import add_routes
-from kohya_gui.settings import ServerOptions, Settings
+from kohya_gui.settings import HOME, ServerOptions, Settings
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.pages import build_pages
 from kohya_gui.text import read_words
@@ -43,7 +45,7 @@ def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     desk = make_desk(settings, options)
     sessions = Sessions(options.username, options.password) if options.username and options.password else None
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, root_path=options.root_path)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk, sessions)
     _mount(app, desk, has_login=sessions is not None)
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM)
@@ -65,6 +67,7 @@ def _mount(app: FastAPI, desk: Desk, *, has_login: bool) -> None:
             theme=theme(),
             head=head(root),
             root_path=root or None,
+            app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
             max_file_size=LARGEST_UPLOAD,
             auth_dependency=(lambda request: user) if has_login else None,
         )
@@ -81,7 +84,7 @@ def make_desk(settings: Settings, options: ServerOptions) -> Desk:
         words=read_words(options.language),
         roots=Roots(settings.roots()),
         drafts=Drafts(settings.runs_dir / ".drafts", row, start),
-        executor=CommandExecutor(settings.runs_dir),
+        executor=CommandExecutor(settings.runs_dir, cwd=HOME),
     )
 
 
@@ -95,9 +98,9 @@ def serve(settings: Settings, options: ServerOptions, *, on_ready: Callable[[str
     app = build_app(settings, options)
     listener = _listen(options)
     port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        app, log_level="info" if options.debug else "warning", root_path=options.root_path, timeout_graceful_shutdown=2, server_header=False
-    )
+    if options.share:
+        print(share_words(port), file=sys.stderr)
+    config = uvicorn.Config(app, log_level="info" if options.debug else "warning", timeout_graceful_shutdown=2, server_header=False)
     server = _Server(config, on_ready, _address(options, port))
     server.run(sockets=[listener])
 
@@ -112,6 +115,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started and self._on_ready is not None:
             self._on_ready(self._address)
+
+
+def share_words(port: int) -> str:
+    """What to do instead of a public link, which would send the page through somebody else's server."""
+    return f"No public link is made. From another machine: ssh -L {port}:127.0.0.1:{port} YOU@THIS_MACHINE, then open http://127.0.0.1:{port}/ there."
 
 
 def _hosts(settings: Settings, options: ServerOptions, *, has_login: bool) -> frozenset[str]:

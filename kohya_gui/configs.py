@@ -29,8 +29,8 @@ PRESETS = HOME / "presets" / "lora"
 class Draft:
     """`given` holds typed values by option name, `wrong` what could not be typed (as text, so that nothing typed is lost).
 
-    `base` is what a reset goes back to: the values of the preset or file that was opened. `prompts` are the lines of the sample prompts as typed; empty
-    lines stay. `studio` is the config's own table, kept keys among it.
+    `base` is what a reset goes back to: the values of the preset or file that was opened. `prompts` are the lines of the sample prompts as typed,
+    empty ones too. `studio` is the config's own table, kept keys among it.
     """
 
     given: Mapping[str, object] = field(default_factory=dict)

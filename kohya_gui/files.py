@@ -69,7 +69,9 @@ class Listing:
 
 
 def list_folder(roots: Roots, text: str, *, want: Literal["file", "folder", "any"] = "any") -> Listing:
-    """The contents of a folder; of the folder that holds it, if `text` is a file or does not exist. Hidden entries and links out of the roots are left out.
+    """The contents of a folder; of the folder that holds it, if `text` is a file or does not exist.
+
+    Hidden entries and links out of the roots are left out.
 
     Raises:
         DataError: the place is not allowed, or cannot be read.
@@ -80,7 +82,7 @@ def list_folder(roots: Roots, text: str, *, want: Literal["file", "folder", "any
     path = roots.resolve(path)
     try:
         with os.scandir(path) as found:
-            entries = [entry for entry in map(lambda item: _entry(roots, item), found) if entry is not None]
+            entries = [entry for item in found if (entry := _entry(roots, item)) is not None]
     except OSError as failed:
         raise DataError(f"The folder cannot be read: {failed.strerror}.", fix="Check its permissions.", path=path) from failed
     entries = [entry for entry in entries if entry.folder or want != "folder"]

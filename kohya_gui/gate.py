@@ -1,4 +1,4 @@
-"""What stands before every page: host and origin checks, security headers, and the login. Written as plain ASGI, so that streams pass through untouched."""
+"""What stands before every page: host and origin checks, security headers, the login. Plain ASGI, so that streams pass through untouched."""
 
 from __future__ import annotations
 
@@ -35,11 +35,6 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-
-
-def is_loopback(address: str) -> bool:
-    """Whether a server listening there can be reached from this machine only."""
-    return address in LOOPBACK or address.startswith("127.")
 
 
 @dataclass
@@ -95,9 +90,18 @@ class Gate:
         if scope["type"] != "http":
             await (self.app(scope, receive, send) if scope["type"] == "lifespan" else _close(send))
             return
+        scope = self._under_prefix(scope)
         refusal = self._refusal(scope)
         target = self.app if refusal is None else refusal
         await target(scope, receive, _with_headers(send))
+
+    def _under_prefix(self, scope: Scope) -> Scope:
+        """The scope as ASGI wants it behind a proxy, whether that proxy cuts the prefix off or passes it on."""
+        if not self.root_path:
+            return scope
+        path = scope["path"]
+        whole = path if path == self.root_path or path.startswith(f"{self.root_path}/") else self.root_path + path
+        return {**scope, "root_path": self.root_path, "path": whole}
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

@@ -1,4 +1,4 @@
-"""Copying pictures into the folder layout that kohya's trainers expect: img/<repeats>_<name> <class>, reg/<repeats>_<class>. Originals stay where they are."""
+"""Copying pictures into the layout that kohya's trainers expect: img/<repeats>_<name> <class>, reg/<repeats>_<class>. Originals stay."""
 
 from __future__ import annotations
 

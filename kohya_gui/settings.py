@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,23 +16,26 @@ HOME = Path(__file__).resolve().parent.parent
 OUTSIDE_HOME = ("/workspace", "/data", "/mnt", "/media", "/Volumes")
 
 
-def _own(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def _said(doc: str) -> dict[str, str]:
+    """A setting's sentence in config.toml.example."""
+    return {"doc": doc}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What config.toml says. Paths are absolute after `read_settings`; relative ones count from the program's folder."""
 
-    runs_dir: Path = _own(Path("runs"), "One folder per training: what was asked, its log, its events.")
-    models_dir: Path = _own(Path("models"), "Where the file browser starts for base models.")
-    output_dir: Path = _own(Path("outputs"), "Filled in as the folder for finished files.")
-    allowed_roots: tuple[Path, ...] = _own(
-        (), "Folders that the page may read and write. Empty: your home folder, the program's folder and mounted drives."
+    runs_dir: Path = field(default=Path("runs"), metadata=_said("One folder per training: what was asked, its log, its events."))
+    models_dir: Path = field(default=Path("models"), metadata=_said("Where the file browser starts for base models."))
+    output_dir: Path = field(default=Path("outputs"), metadata=_said("Filled in as the folder for finished files."))
+    allowed_roots: tuple[Path, ...] = field(
+        default=(), metadata=_said("Folders that the page may read and write. Empty: your home folder, the program's folder and mounted drives.")
     )
-    allowed_hosts: tuple[str, ...] = _own((), "Further host names under which the page may be opened, for a reverse proxy without a login.")
-    poll_seconds: float = _own(1.5, "How often the page of a run asks for news.")
-    preset: str = _own("start", "The preset with which an empty form starts (presets/lora/).")
+    allowed_hosts: tuple[str, ...] = field(
+        default=(), metadata=_said("Further host names under which the page may be opened, for a reverse proxy without a login.")
+    )
+    poll_seconds: float = field(default=1.5, metadata=_said("How often the page of a run asks for news."))
+    preset: str = field(default="start", metadata=_said("The preset with which an empty form starts (presets/lora/)."))
     defaults: Mapping[str, object] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 
@@ -78,7 +80,9 @@ KOHYA_NAMES = {
 
 
 def read_settings(path: Path | str | None) -> Settings:
-    """Read config.toml; a missing file (or None) means defaults. kohya's nested file is read too: keys with a counterpart count, others are in `ignored`.
+    """Read config.toml; a missing file (or None) means defaults.
+
+    kohya's nested file is read too: keys with a counterpart count, others are in `ignored`.
 
     Raises:
         ConfigError: the file is no TOML, or a value has the wrong type.
@@ -157,7 +161,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _absolute(value: Any) -> Any:
-    return Path(os.path.abspath(HOME / value.expanduser())) if isinstance(value, Path) else value
+    return (HOME / value.expanduser()).absolute() if isinstance(value, Path) else value
 
 
 def _toml(value: Any) -> str:

@@ -135,13 +135,18 @@
     rows[next].scrollIntoView({ block: "nearest" });
     $("#find").setAttribute("aria-activedescendant", rows[next].id);
   }
+  const chosen = (name) => { $("#find").value = ""; closeSearch(); goTo(name); };
   const closeSearch = () => { if (results()) { results().hidden = true; $("#find").setAttribute("aria-expanded", "false"); } };
 
-  document.addEventListener("input", (event) => event.target.id === "find" && search(event.target.value));
+  document.addEventListener("input", (event) => {
+    if (event.target.id === "find") search(event.target.value);
+    // The answer to an earlier button is no answer to what is typed now.
+    else if (event.target.closest("#form-column")) for (const old of $$("#outcome .told")) old.hidden = true;
+  });
   document.addEventListener("keydown", (event) => {
     if (event.target.id === "find") {
       if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); choose(event.key === "ArrowDown" ? 1 : -1); }
-      if (event.key === "Enter") { const row = $("[aria-selected=true]", results()); if (row) { goTo(row.dataset.goto); closeSearch(); } }
+      if (event.key === "Enter") { const row = $("[aria-selected=true]", results()); if (row) chosen(row.dataset.goto); }
       if (event.key === "Escape") closeSearch();
     } else if (event.key === "/" && !/^(input|textarea|select)$/i.test(event.target.tagName) && $("#find")) { event.preventDefault(); $("#find").focus(); }
   });
@@ -149,7 +154,8 @@
     const target = event.target.closest("[data-goto], [data-reset], #find-bar [data-view]");
     if (!event.target.closest(".find")) closeSearch();
     if (!target) return;
-    if (target.dataset.goto) { closeSearch(); goTo(target.dataset.goto); }
+    if (target.closest("#find-results")) chosen(target.dataset.goto);
+    else if (target.dataset.goto) goTo(target.dataset.goto);
     else if (target.dataset.reset) tell({ do: "reset", names: [target.dataset.reset] });
     else if (target.dataset.view) show(target.dataset.view);
   });

@@ -1,7 +1,8 @@
-"""What the page's script shows at the fields: problems, changed dots, fields that do not apply, one line per closed section. Plain data, no widget."""
+"""What the page's script shows at the fields: problems, changes, fields that do not apply, a line per closed section. Plain data, no widget."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +25,14 @@ class SectionFacts:
     summary: Callable[[Config], str]
 
 
-def make_marks(draft: Draft, command: Command, config: Config, problems: Sequence[Problem], *, sections: Iterable[SectionFacts], words: Words) -> dict[str, Any]:
+def make_marks(
+    draft: Draft, command: Command, config: Config, problems: Sequence[Problem], *, sections: Iterable[SectionFacts], words: Words
+) -> dict[str, Any]:
     """Everything the script decorates the form with, by option name.
 
-    `problems` [severity, message, fix] (the worst of each field), `off` reason why a field does not apply, `changed` what a reset goes back to,
-    `sections` {summary, mark, changed} by element id, `general` problems of no drawn field, `errors` and `warnings` counts.
+    `draft`: a digest of the values, since new marks make the page ask for a new plan. `problems`: [severity, message, fix], the worst of each field.
+    `off`: why a field does not apply. `changed`: what a reset goes back to. `sections`: {summary, mark, changed} by element id. `general`:
+    problems of no drawn field. `errors` and `warnings`: counts.
     """
     off = not_applicable(command, config, words)
     sections = tuple(sections)
@@ -39,6 +43,7 @@ def make_marks(draft: Draft, command: Command, config: Config, problems: Sequenc
             by_field.setdefault(problem.field, [problem.severity, problem.message, problem.fix])
     changed = {name: base_words(draft.base_value(command, name)) for name in draft.changed(command) if name in drawn}
     return {
+        "draft": _digest(draft),
         "problems": by_field,
         "off": {name: reason for name, reason in off.items() if name not in changed},
         "changed": changed,
@@ -78,6 +83,11 @@ def base_words(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _digest(draft: Draft) -> str:
+    values = [sorted(draft.given.items()), sorted(draft.wrong.items()), draft.prompts]
+    return hashlib.blake2b(repr(values).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
 
 
 def _unmet(condition: Mapping[str, object], command: Command, config: Config, words: Words) -> str:

@@ -13,11 +13,14 @@ from sd_scripts.params.config import Config
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem
 from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.survey.blueprint import Blueprint
 from sd_scripts.survey.checks import Report
 from sd_scripts.survey.curves import make_curve
+from sd_scripts.survey.items import Scan
 from sd_scripts.survey.plan import Plan
 
 CURVE_POINTS = 120
+MOST_FOLDERS = 12
 
 
 def plan_panel(config: Config, report: Report, problems: Sequence[Problem], words: Words) -> Markup:
@@ -39,7 +42,13 @@ def problem_list(problems: Sequence[Problem], command: Command, words: Words) ->
 
 def _problem(problem: Problem, command: Command, words: Words) -> Markup:
     parameter = command.by_name.get(problem.field)
-    where = tag("button", words.label(parameter), class_="link", type="button", data_goto=problem.field) if parameter else tag("b", problem.field) if problem.field else None
+    where = (
+        tag("button", words.label(parameter), class_="link", type="button", data_goto=problem.field)
+        if parameter
+        else tag("b", problem.field)
+        if problem.field
+        else None
+    )
     fix = tag("span", problem.fix, class_="fix") if problem.fix else None
     return tag("li", tag("span", problem.severity, class_="visually-hidden"), join(where, " "), problem.message, " ", fix, class_=problem.severity)
 
@@ -51,7 +60,9 @@ def _model(report: Report) -> Markup:
     facts = [model.title or "unknown kind", model.precision, size(model.size)]
     adapter = report.adapter
     modules = f"about {size(adapter.file_bytes)} · {adapter.unet_modules + adapter.text_encoder_modules:,} layers" if adapter else ""
-    return join(_row("Base model", " · ".join(fact for fact in facts if fact), found=True), _row("LoRA file", modules, found=True) if modules else None)
+    return join(
+        _row("Base model", " · ".join(fact for fact in facts if fact), found=True), _row("LoRA file", modules, found=True) if modules else None
+    )
 
 
 def _pictures(report: Report) -> Markup:
@@ -64,15 +75,21 @@ def _pictures(report: Report) -> Markup:
     words = [plural(images, "picture"), plural(captions, "caption")]
     if unusable:
         words.append(f"{unusable:,} unreadable")
-    folders = _folders(report) if len(scan.counts) > 1 else None
+    folders = _folders(report.blueprint, scan) if report.blueprint and len(scan.counts) > 1 else None
     return join(_row("Pictures", ", ".join(words), found=images > 0), folders)
 
 
-def _folders(report: Report) -> Markup:
+def _folders(blueprint: Blueprint, scan: Scan) -> Markup:
     rows = []
-    for count in report.scan.counts[:12] if report.scan and report.blueprint else ():
-        subset = report.blueprint.datasets[count.dataset].subsets[count.subset]
-        rows.append(tag("li", tag("span", subset.image_dir.name), tag("span", f"{count.images:,} × {subset.num_repeats:,}{' reg' if subset.is_reg else ''}", class_="num")))
+    for count in scan.counts[:MOST_FOLDERS]:
+        subset = blueprint.datasets[count.dataset].subsets[count.subset]
+        rows.append(
+            tag(
+                "li",
+                tag("span", subset.image_dir.name),
+                tag("span", f"{count.images:,} × {subset.num_repeats:,}{' reg' if subset.is_reg else ''}", class_="num"),
+            )
+        )
     return tag("ul", rows, class_="folders small")
 
 
@@ -92,7 +109,11 @@ def _curve(config: Config, plan: Plan | None) -> Markup | None:
         return None
     stride = max(1, plan.total_steps // CURVE_POINTS)
     points = [(step, rate * curve.multiplier(step, base_lr=rate)) for step in range(0, plan.total_steps, stride)]
-    chart = line_chart([Series("learning rate", points, "smooth")], Frame(width=360, height=110, from_zero=True, x_max=plan.total_steps), title=f"Learning rate over {plan.total_steps:,} steps, at most {rate:g}")
+    chart = line_chart(
+        [Series("learning rate", points, "smooth")],
+        Frame(width=360, height=110, from_zero=True, x_max=plan.total_steps),
+        title=f"Learning rate over {plan.total_steps:,} steps, at most {rate:g}",
+    )
     return tag("figure", tag("figcaption", "Learning rate", class_="small soft"), chart)
 
 

@@ -52,5 +52,9 @@ class CaptionText(FormSection):
     def summary(self, config: Config) -> str:
         """File ending and what is done with the text."""
         captions = config[Captions]
-        words = [captions.caption_extension, "shuffled" if captions.shuffle_caption else "", f"keep {captions.keep_tokens}" if captions.keep_tokens else ""]
+        words = [
+            captions.caption_extension,
+            "shuffled" if captions.shuffle_caption else "",
+            f"keep {captions.keep_tokens}" if captions.keep_tokens else "",
+        ]
         return " · ".join(word for word in words if word)

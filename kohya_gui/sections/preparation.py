@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import gradio as gr
 
@@ -40,19 +40,50 @@ class DatasetPreparation(FormSection):
         """The tool's own fields."""
         html_block(tag("p", BLURB, class_="soft"))
         self.inputs = [
-            gr.Textbox(label="Pictures to copy", info="The folder they are in now. They stay there.", elem_id="p-source", elem_classes=["field", "wide", "path-folder"]),
-            gr.Textbox(label="Name", info="The word that will call the thing up, such as sks or its name.", elem_id="p-instance", elem_classes=["field"]),
+            gr.Textbox(
+                label="Pictures to copy",
+                info="The folder they are in now. They stay there.",
+                elem_id="p-source",
+                elem_classes=["field", "wide", "path-folder"],
+            ),
+            gr.Textbox(
+                label="Name", info="The word that will call the thing up, such as sks or its name.", elem_id="p-instance", elem_classes=["field"]
+            ),
             gr.Textbox(label="Class", info="What kind of thing it is, such as cat, person or style.", elem_id="p-class", elem_classes=["field"]),
-            gr.Number(label="Repeats", info="How often each picture comes in an epoch.", value=10, minimum=1, precision=0, elem_id="p-repeats", elem_classes=["field"]),
-            gr.Textbox(label="Destination", info="A new folder for the copies.", elem_id="p-destination", elem_classes=["field", "wide", "path-folder"]),
-            gr.Textbox(label="Regularisation pictures", info="Optional: pictures of the class in general.", elem_id="p-reg", elem_classes=["field", "wide", "path-folder"]),
-            gr.Number(label="Regularisation repeats", info="How often each of these comes.", value=1, minimum=1, precision=0, elem_id="p-reg-repeats", elem_classes=["field"]),
+            gr.Number(
+                label="Repeats",
+                info="How often each picture comes in an epoch.",
+                value=10,
+                minimum=1,
+                precision=0,
+                elem_id="p-repeats",
+                elem_classes=["field"],
+            ),
+            gr.Textbox(
+                label="Destination", info="A new folder for the copies.", elem_id="p-destination", elem_classes=["field", "wide", "path-folder"]
+            ),
+            gr.Textbox(
+                label="Regularisation pictures",
+                info="Optional: pictures of the class in general.",
+                elem_id="p-reg",
+                elem_classes=["field", "wide", "path-folder"],
+            ),
+            gr.Number(
+                label="Regularisation repeats",
+                info="How often each of these comes.",
+                value=1,
+                minimum=1,
+                precision=0,
+                elem_id="p-reg-repeats",
+                elem_classes=["field"],
+            ),
         ]
         self.button = gr.Button("Copy the pictures", elem_id="prepare-button")
         self.result = html_block(elem_id="prepare-result")
 
-    def run(self, source: str, instance: str, class_: str, repeats: float, destination: str, reg: str, reg_repeats: float) -> tuple[Markup, dict[str, str]]:
-        """Do it; the sentence to show, and the values for the folder fields."""
+    def run(self, values: Sequence[Any]) -> tuple[Markup, dict[str, str]]:
+        """Do it with the values of `inputs`; the sentence to show, and the values for the folder fields."""
+        source, instance, class_, repeats, destination, reg, reg_repeats = values
         try:
             roots = self.form.roots
             if not source or not destination:
@@ -69,11 +100,11 @@ class DatasetPreparation(FormSection):
             made = prepare(wanted)
         except TrainingError as failed:
             return _told("bad", str(failed)), {}
-        values = {"train_data_dir": str(made.train_data_dir), "dataset_config": ""}
+        folders = {"train_data_dir": str(made.train_data_dir), "dataset_config": ""}
         if made.reg_data_dir:
-            values["reg_data_dir"] = str(made.reg_data_dir)
-        told = f"Copied {plural(made.pictures, 'picture')} and {plural(made.captions, 'caption')} to {Path(wanted.image_folder)}. The folder fields point there now."
-        return _told("good", told), values
+            folders["reg_data_dir"] = str(made.reg_data_dir)
+        copied = f"Copied {plural(made.pictures, 'picture')} and {plural(made.captions, 'caption')} to {wanted.image_folder}."
+        return _told("good", f"{copied} The folder fields point there now."), folders
 
 
 def _told(tone: str, sentence: str) -> Markup:

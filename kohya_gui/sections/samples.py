@@ -11,7 +11,9 @@ from sd_scripts.params.config import Config
 from sd_scripts.params.samples import Samples
 
 PLACEHOLDER = "a photo of sks cat on a chair --w 512 --h 512 --d 1 --l 7 --s 25"
-PROMPTS_HELP = "One prompt per line. A line may set --n negative, --w width, --h height, --d seed, --l guidance, --s steps. They count before a prompt file."
+PROMPTS_HELP = (
+    "One prompt per line. A line may set --n negative, --w width, --h height, --d seed, --l guidance, --s steps. They count before a prompt file."
+)
 
 
 class SampleImages(FormSection):

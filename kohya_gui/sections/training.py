@@ -43,7 +43,15 @@ class BasicTraining(FormSection):
         """Optimizer, schedule, rate, length."""
         training, optimizer = config[Training], config[Optimizer]
         length = f"{training.max_train_epochs} epochs" if training.max_train_epochs else f"{training.max_train_steps:,} steps"
-        return " · ".join([optimizer.optimizer_type or "AdamW", config[LRSchedule].lr_scheduler, f"{optimizer.learning_rate:g}", f"batch {training.train_batch_size}", length])
+        return " · ".join(
+            [
+                optimizer.optimizer_type or "AdamW",
+                config[LRSchedule].lr_scheduler,
+                f"{optimizer.learning_rate:g}",
+                f"batch {training.train_batch_size}",
+                length,
+            ]
+        )
 
 
 class AdvancedTraining(FormSection):
@@ -56,7 +64,10 @@ class AdvancedTraining(FormSection):
         """Loss and what is not as usual."""
         weight, noise = config[SNRWeight], config[NoiseDDPM]
         words = [config[Loss].loss_type, f"min-SNR {weight.min_snr_gamma:g}" if weight.min_snr_gamma else ""]
-        words += [f"noise offset {noise.noise_offset:g}" if noise.noise_offset else "", "multi-resolution noise" if noise.multires_noise_iterations else ""]
+        words += [
+            f"noise offset {noise.noise_offset:g}" if noise.noise_offset else "",
+            "multi-resolution noise" if noise.multires_noise_iterations else "",
+        ]
         return " · ".join(word for word in words if word)
 
 
@@ -69,7 +80,10 @@ class Performance(FormSection):
     def summary(self, config: Config) -> str:
         """Precision and what saves memory."""
         precision = config[Precision].mixed_precision
-        words = ["full precision" if precision == "no" else precision, "latents cached" if config[Cache].cache_latents or config[Cache].cache_latents_to_disk else ""]
+        words = [
+            "full precision" if precision == "no" else precision,
+            "latents cached" if config[Cache].cache_latents or config[Cache].cache_latents_to_disk else "",
+        ]
         words.append("gradient checkpointing" if config[Memory].gradient_checkpointing else "")
         return " · ".join(word for word in words if word)
 

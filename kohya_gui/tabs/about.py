@@ -29,8 +29,16 @@ def draw(desk: Desk) -> None:
 def _what() -> Markup:
     return join(
         tag("h2", "What this is"),
-        tag("p", "Trains LoRA files for Stable Diffusion 1.x and 2.x on your own pictures and your own machine. It reads and writes the option names, config files, folders and weight files of the kohya programs."),
-        tag("p", "Nothing leaves this machine: the page asks no other server, and the trainer downloads nothing unless you name a model by its Hugging Face id."),
+        tag(
+            "p",
+            "Trains LoRA files for Stable Diffusion 1.x and 2.x on your own pictures and your own machine. "
+            "It reads and writes the option names, config files, folders and weight files of the kohya programs.",
+        ),
+        tag(
+            "p",
+            "Nothing leaves this machine: the page asks no other server, "
+            "and the trainer downloads nothing unless you name a model by its Hugging Face id.",
+        ),
         tag("p", "Licence: Apache-2.0."),
     )
 
@@ -43,7 +51,9 @@ def _machine() -> list[tuple[str, str]]:
 
 
 def _places(desk: Desk) -> list[tuple[str, str]]:
-    return [("Runs", str(desk.settings.runs_dir)), ("Finished files", str(desk.settings.output_dir)), ("Folders the page may use", ", ".join(str(folder) for folder in desk.roots.folders))]
+    folders = ", ".join(str(folder) for folder in desk.roots.folders if folder.is_dir())
+    rows = [("Runs", str(desk.settings.runs_dir)), ("Finished files", str(desk.settings.output_dir)), ("Folders the page may use", folders)]
+    return [*rows, ("Keys of config.toml without a use", ", ".join(desk.settings.ignored))] if desk.settings.ignored else rows
 
 
 def _facts(rows: list[tuple[str, str]]) -> Markup:

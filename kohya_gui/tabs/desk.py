@@ -65,7 +65,13 @@ class Desk:
             if self.command.parameter(name).hints.path:
                 values = value if isinstance(value, tuple) else (value,)
                 if not all(self.roots.allows(str(item)) for item in values):
-                    found.append(error(name, "This place is outside the folders that the page may use.", "Choose a place under an allowed folder, or add it to allowed_roots in config.toml."))
+                    found.append(
+                        error(
+                            name,
+                            "This place is outside the folders that the page may use.",
+                            "Choose a place under an allowed folder, or add it to allowed_roots in config.toml.",
+                        )
+                    )
         return found
 
     def survey(self, config: Config, problems: Sequence[Problem]) -> tuple[Report, list[Problem]]:

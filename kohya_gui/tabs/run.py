@@ -103,7 +103,7 @@ class Watcher:
             return self._no_run(run_id, seen, failed)
         fresh = dict(seen)
         pieces = [_news(fresh, name, make(view)) for name, make in self._makers().items()]
-        return [fresh, *pieces, self._log(view, fresh), *_buttons(view, fresh)]
+        return [fresh, *pieces, self._log(view, seen, fresh), *_buttons(view, fresh)]
 
     def settings(self, run_id: str) -> Markup:
         """The config and the command as they were."""
@@ -114,7 +114,17 @@ class Watcher:
             return tag("p", str(failed), class_="soft")
         argv = self.desk.views.of(folder).record.get("argv", [])
         parts = [("config.toml", text, "run-toml"), ("Command", shlex.join(argv), "run-argv")]
-        return join([tag("div", tag("h2", title), tag("pre", body, id=key, tabindex="0"), tag("button", "Copy", class_="button", type="button", data_copy=f"#{key}")) for title, body, key in parts])
+        return join(
+            [
+                tag(
+                    "div",
+                    tag("h2", title),
+                    tag("pre", body, id=key, tabindex="0"),
+                    tag("button", "Copy", class_="button", type="button", data_copy=f"#{key}"),
+                )
+                for title, body, key in parts
+            ]
+        )
 
     def stop(self, run_id: str) -> str:
         """Soft stop."""
@@ -151,13 +161,13 @@ class Watcher:
             "files": lambda view: files(view, root_path=root),
         }
 
-    def _log(self, view: RunView, fresh: dict[str, Any]) -> Any:
+    def _log(self, view: RunView, seen: dict[str, Any], fresh: dict[str, Any]) -> Any:
         path = view.run / LOG_FILE
-        offset = fresh.get("log")
+        offset = seen.get("log")
         if offset is None:
             offset = max(0, _bytes(path) - FIRST_LOG_BYTES)
         text, fresh["log"] = read_log(path, offset)
-        if not text and seen_before(fresh):
+        if not text and "log" in seen:
             return gr.skip()
         drawn_over = "\r" in text.split("\n", 1)[0].rstrip("\r")
         return tag("span", data_log=json.dumps({"at": fresh["log"], "from": offset, "over": drawn_over, "text": log_text(text)}), hidden=True)
@@ -166,13 +176,6 @@ class Watcher:
         back = tag("a", "All runs", href=f"{self.desk.options.root_path}/runs", class_="button")
         shown = tag("div", tag("h2", "No such run" if run_id else "No run chosen"), tag("p", failed.message), back, class_="card empty")
         return [seen, shown, *[gr.skip()] * (len(PIECES) + 4 - 1)]
-
-
-def seen_before(fresh: dict[str, Any]) -> bool:
-    """Whether this page was sent its log already; marks it as sent."""
-    before = bool(fresh.get("log_sent"))
-    fresh["log_sent"] = True
-    return before
 
 
 def _news(fresh: dict[str, Any], name: str, piece: Markup) -> Any:
@@ -218,7 +221,15 @@ def _log_box() -> Markup:
         tag("span", id="log-hits", class_="small soft", role="status"),
         tag("button", "Copy", class_="button", type="button", data_copy="#log-text"),
         tag("a", "Download", class_="button", id="log-download", download="log.txt", href="#"),
-        tag("a", "Report", class_="button", id="log-report", download="report.txt", href="#", title="Settings, versions and the end of the log in one file, without secrets and personal folders"),
+        tag(
+            "a",
+            "Report",
+            class_="button",
+            id="log-report",
+            download="report.txt",
+            href="#",
+            title="Settings, versions and the end of the log in one file, without secrets and personal folders",
+        ),
         class_="log-tools",
     )
     return join(tools, tag("pre", id="log-text", tabindex="0", aria_label="Log"))

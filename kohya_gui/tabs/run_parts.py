@@ -22,8 +22,15 @@ SAMPLE_COLUMNS = 12
 STALE_SECONDS = 10.0
 LAST_LINES = 30
 NEWLINE = "\n"
-GROUPS = {"unet": "U-Net", "text_encoder": "text encoder"}
-PHASES = {"loading": "loading the model", "caching": "caching", "training": "training", "sampling": "drawing samples", "saving": "saving", "validating": "validating"}
+GROUPS = {"unet": "U-Net", "text_encoder": "text encoder", "textencoder": "text encoder"}
+PHASES = {
+    "loading": "loading the model",
+    "caching": "caching",
+    "training": "training",
+    "sampling": "drawing samples",
+    "saving": "saving",
+    "validating": "validating",
+}
 _PROGRESS = re.compile(r"[^\n]*\r(?!\n)")
 
 
@@ -31,7 +38,13 @@ def header(view: RunView, now: float) -> Markup:
     """Name, state, phase, times; progress; the numbers."""
     status = view.status
     phase = tag("span", _phase(view), class_="phase") if status.is_active and view.phase else None
-    title = tag("div", tag("h1", view.name), tag("span", state_badge(status.state), id="run-state", role="status", aria_label="State"), phase, class_="run-title")
+    title = tag(
+        "div",
+        tag("h1", view.name),
+        tag("span", state_badge(status.state), id="run-state", role="status", aria_label="State"),
+        phase,
+        class_="run-title",
+    )
     return join(title, tag("p", _times(view, now), class_="times num soft"), _progress(view), _numbers(view))
 
 
@@ -42,7 +55,16 @@ def verdict(view: RunView) -> Markup:
     if status.state == "failed":
         reason = tag("p", status.reason or "The trainer ended without a reason.")
         lines = last_lines(view)
-        tail = tag("details", tag("summary", f"The last {plural(lines.count(NEWLINE) + 1, 'line')} of the log"), tag("pre", lines, tabindex="0"), open=True) if lines else None
+        tail = (
+            tag(
+                "details",
+                tag("summary", f"The last {plural(lines.count(NEWLINE) + 1, 'line')} of the log"),
+                tag("pre", lines, tabindex="0"),
+                open=True,
+            )
+            if lines
+            else None
+        )
         return join(tag("div", tag("h2", "The training failed"), reason, fix, tail, class_="card banner bad", role="alert"), _warnings(view))
     if status.state in ("stopped", "paused", "interrupted") and status.reason:
         return join(tag("div", tag("p", status.reason), fix, class_="card banner warn"), _warnings(view))
@@ -71,16 +93,37 @@ def charts(view: RunView) -> Markup:
     marks = [(save.step, f"saved at step {save.step:,}") for save in view.saves.values() if save.what == "weights" and save.step < view.total]
     loss = line_chart(series, Frame(x_max=float(view.total or view.step) or None, marks=marks), title=_loss_words(view))
     groups = list(points[-1].lr) if points else []
-    rates = [Series(GROUPS.get(group, group), thinned([(point.step, point.lr.get(group, 0.0)) for point in points], RATE_POINTS), f"rate-{index % 4}") for index, group in enumerate(groups)]
-    rate = line_chart(rates, Frame(height=110, x_max=float(view.total or view.step) or None, from_zero=True), title="Learning rate by step") if rates else None
-    return join(tag("div", tag("h2", "Loss"), legend(series), class_="card-head"), loss, tag("div", tag("h3", "Learning rate"), legend(rates), class_="card-head") if rates else None, rate)
+    rates = [
+        Series(GROUPS.get(group, group), thinned([(point.step, point.lr.get(group, 0.0)) for point in points], RATE_POINTS), f"rate-{index % 4}")
+        for index, group in enumerate(groups)
+    ]
+    rate = (
+        line_chart(rates, Frame(height=110, x_max=float(view.total or view.step) or None, from_zero=True), title="Learning rate by step")
+        if rates
+        else None
+    )
+    return join(
+        tag("div", tag("h2", "Loss"), legend(series), class_="card-head"),
+        loss,
+        tag("div", tag("h3", "Learning rate"), legend(rates), class_="card-head") if rates else None,
+        rate,
+    )
 
 
 def curve_table(view: RunView) -> Markup:
     """The curve as numbers."""
     points = view.curve.points
     stride = max(1, len(points) // TABLE_ROWS)
-    rows = [tag("tr", tag("td", count(point.step)), tag("td", number(point.loss, 4)), tag("td", number(point.avg_loss, 4)), tag("td", " / ".join(number(rate) for rate in point.lr.values()))) for point in points[stride - 1 :: stride]]
+    rows = [
+        tag(
+            "tr",
+            tag("td", count(point.step)),
+            tag("td", number(point.loss, 4)),
+            tag("td", number(point.avg_loss, 4)),
+            tag("td", " / ".join(number(rate) for rate in point.lr.values())),
+        )
+        for point in points[stride - 1 :: stride]
+    ]
     heads = [tag("th", word, scope="col") for word in ("Step", "Loss", "Average", "Learning rate")]
     return tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="rows num")
 
@@ -94,13 +137,26 @@ def gallery(view: RunView, *, root_path: str) -> Markup:
     indices = sorted({sample.index for sample in view.samples})
     at = {(sample.index, sample.step): sample for sample in view.samples}
     heads = [tag("th", f"step {step:,}" if step else "before", scope="col") for step in steps]
-    rows = [tag("tr", _prompt_head(view.samples, index), [tag("td", _picture(view, at.get((index, step)), root_path)) for step in steps]) for index in indices]
-    return join(tag("h2", "Samples"), tag("div", tag("table", tag("thead", tag("tr", tag("th", "Prompt", scope="col"), heads)), tag("tbody", rows), class_="samples num"), class_="scroll", tabindex="0", role="region", aria_label="Samples"))
+    rows = [
+        tag("tr", _prompt_head(view.samples, index), [tag("td", _picture(view, at.get((index, step)), root_path)) for step in steps])
+        for index in indices
+    ]
+    return join(
+        tag("h2", "Samples"),
+        tag(
+            "div",
+            tag("table", tag("thead", tag("tr", tag("th", "Prompt", scope="col"), heads)), tag("tbody", rows), class_="samples num"),
+            class_="scroll",
+            tabindex="0",
+            role="region",
+            aria_label="Samples",
+        ),
+    )
 
 
 def files(view: RunView, *, root_path: str) -> Markup:
     """What the run has saved, with downloads."""
-    saves = sorted(view.saves.values(), key=lambda save: (not save.final, -save.step, save.what))
+    saves = sorted(view.saves.values(), key=lambda save: (not save.final, -save.step, save.what != "weights"))
     if not saves:
         return tag("p", "Nothing saved yet.", class_="soft")
     heads = [tag("th", word, scope="col") for word in ("File", "Step", "Size", "")]
@@ -144,7 +200,16 @@ def _times(view: RunView, now: float) -> str:
 def _progress(view: RunView) -> Markup:
     percent = view.fraction * 100
     state = view.status.state
-    bar = tag("div", tag("div", style=f"width:{percent:.2f}%"), class_=f"progress {state}", role="progressbar", aria_label="Progress", aria_valuenow=f"{percent:.0f}", aria_valuemin=0, aria_valuemax=100)
+    bar = tag(
+        "div",
+        tag("div", style=f"width:{percent:.2f}%"),
+        class_=f"progress {state}",
+        role="progressbar",
+        aria_label="Progress",
+        aria_valuenow=f"{percent:.0f}",
+        aria_valuemin=0,
+        aria_valuemax=100,
+    )
     steps = tag("span", tag("b", count(view.step)), f" of {count(view.total)} steps" if view.total else " steps", aria_label="Step")
     epoch = tag("span", f"epoch {count(view.epoch)} of {count(view.epochs)}") if view.epochs else None
     return tag("div", bar, tag("div", steps, epoch, tag("span", f"{percent:.0f} %"), class_="progress-words num"), class_="progress-box")
@@ -153,9 +218,15 @@ def _progress(view: RunView) -> Markup:
 def _numbers(view: RunView) -> Markup:
     usage = view.usage
     pairs = [("Loss", number(view.loss)), ("Average loss", number(view.avg_loss)), ("Speed", f"{number(view.it_s)} it/s" if view.it_s else "–")]
-    pairs += [(f"Rate, {GROUPS.get(group, group)}" if len(view.lr) > 1 else "Learning rate", number(rate)) for group, rate in list(view.lr.items())[:2]]
+    pairs += [
+        (f"Rate, {GROUPS.get(group, group)}" if len(view.lr) > 1 else "Learning rate", number(rate)) for group, rate in list(view.lr.items())[:2]
+    ]
     gpu = view.memory.get("gpu_bytes")
-    pairs.append(("GPU memory", size(gpu)) if gpu else ("Memory", size(usage.rss_bytes or view.memory.get("rss_bytes", 0)) if usage.rss_bytes or view.memory else "–"))
+    pairs.append(
+        ("GPU memory", size(gpu))
+        if gpu
+        else ("Memory", size(usage.rss_bytes or view.memory.get("rss_bytes", 0)) if usage.rss_bytes or view.memory else "–")
+    )
     if usage.processes:
         pairs.append(("Processor", "–" if usage.cpu_percent is None else f"{usage.cpu_percent:.0f} %"))
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs], class_="numbers num")
@@ -175,15 +246,39 @@ def _picture(view: RunView, sample: Sample | None, root_path: str) -> Markup | N
         return None
     address = file_address(view, sample.path, root_path)
     words = f"{sample.prompt}, step {sample.step:,}"
-    return tag("a", tag("img", src=address, alt=words, loading="lazy", width=128, height=128), href=address, data_view_picture=True, data_caption=words, target="_blank")
+    return tag(
+        "a",
+        tag("img", src=address, alt=words, loading="lazy", width=128, height=128),
+        href=address,
+        data_view_picture=True,
+        data_caption=words,
+        target="_blank",
+    )
 
 
 def _file_row(view: RunView, save: SavedFile, root_path: str) -> Markup:
     name = Path(save.path).name
     label = tag("b", name) if save.final else name
     where = tag("div", str(Path(save.path).parent), class_="small soft")
-    link = tag("a", "Download", href=file_address(view, save.path, root_path, download=True), class_="button", download=name, aria_label=f"Download {name}") if save.what == "weights" else tag("span", "state for resuming", class_="small soft")
-    return tag("tr", tag("td", label, where), tag("td", count(save.step), class_="num"), tag("td", size(save.bytes), class_="num"), tag("td", link, class_="end"))
+    link = (
+        tag(
+            "a",
+            "Download",
+            href=file_address(view, save.path, root_path, download=True),
+            class_="button",
+            download=name,
+            aria_label=f"Download {name}",
+        )
+        if save.what == "weights"
+        else tag("span", "state for resuming", class_="small soft")
+    )
+    return tag(
+        "tr",
+        tag("td", label, where),
+        tag("td", count(save.step), class_="num"),
+        tag("td", size(save.bytes), class_="num"),
+        tag("td", link, class_="end"),
+    )
 
 
 def _how_to_use(name: str) -> Markup:
@@ -193,7 +288,12 @@ def _how_to_use(name: str) -> Markup:
         ("A1111, Forge", join("Put it into ", tag("code", "models/Lora"), " and write ", tag("code", f"<lora:{stem}:1>"), " into the prompt.")),
         ("diffusers", tag("code", f'pipe.load_lora_weights(".", weight_name="{name}")')),
     ]
-    return tag("details", tag("summary", "How to use it"), tag("dl", [join(tag("dt", program), tag("dd", how)) for program, how in rows], class_="facts"), open=True)
+    return tag(
+        "details",
+        tag("summary", "How to use it"),
+        tag("dl", [join(tag("dt", program), tag("dd", how)) for program, how in rows], class_="facts"),
+        open=True,
+    )
 
 
 def now_seconds() -> float:

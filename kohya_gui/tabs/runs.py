@@ -38,11 +38,21 @@ def runs_table(desk: Desk) -> Markup:
     summaries = list_runs(desk.settings.runs_dir)
     if not summaries:
         start = tag("a", "Train a LoRA", href=f"{desk.options.root_path}/", class_="button primary")
-        return tag("div", tag("h2", "No runs yet"), tag("p", "Every training appears here with its state, its curve and its files."), start, class_="card empty")
+        return tag(
+            "div",
+            tag("h2", "No runs yet"),
+            tag("p", "Every training appears here with its state, its curve and its files."),
+            start,
+            class_="card empty",
+        )
     heads = [tag("th", word, scope="col") for word in ("State", "Name", "Steps", "Loss", "Started", "Took")]
     rows = [_row(desk, summary) for summary in summaries[:SHOWN]]
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="runs")
-    rest = tag("p", f"{count(len(summaries) - SHOWN)} older runs are in {desk.settings.runs_dir}.", class_="soft small") if len(summaries) > SHOWN else None
+    rest = (
+        tag("p", f"{count(len(summaries) - SHOWN)} older runs are in {desk.settings.runs_dir}.", class_="soft small")
+        if len(summaries) > SHOWN
+        else None
+    )
     return tag("div", table, rest, class_="card flush")
 
 

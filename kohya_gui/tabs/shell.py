@@ -8,6 +8,7 @@ from kohya_gui.form.block import html_block
 from kohya_gui.markup import Markup, join, tag
 
 NAME = "LoRA Studio"
+STROKE = 'fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"'
 
 ICONS = {
     "brand": '<rect x="3" y="3" width="18" height="18" rx="5" fill="currentColor" opacity=".16"/><path d="M7 16.5 11 8l3 6 1.5-2.5 1.5 5"/>',
@@ -33,12 +34,12 @@ PAGES = (("train", "Train", "/"), ("runs", "Runs", "/runs"), ("about", "About", 
 
 def icon(name: str) -> Markup:
     """A line drawing in the text's colour, hidden from screen readers."""
-    return Markup(f'<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">{ICONS[name]}</svg>')
+    return Markup(f'<svg viewBox="0 0 24 24" {STROKE}>{ICONS[name]}</svg>')
 
 
 def state_badge(state: str) -> Markup:
     """A run's state as word, colour and mark."""
-    mark = f'<svg viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">{MARKS.get(state, MARKS["queued"])}</svg>'
+    mark = f'<svg viewBox="0 0 16 16" {STROKE}>{MARKS.get(state, MARKS["queued"])}</svg>'
     return tag("span", Markup(mark), state, class_=f"state {state}")
 
 
@@ -49,7 +50,9 @@ def shell(page: str, *, root_path: str, user: str | None = None) -> None:
 
 
 def _frame(page: str, root_path: str, user: str | None) -> Markup:
-    links = [tag("a", icon(key), label, href=root_path + path, class_="nav", aria_current="page" if key == page else None) for key, label, path in PAGES]
+    links = [
+        tag("a", icon(key), label, href=root_path + path, class_="nav", aria_current="page" if key == page else None) for key, label, path in PAGES
+    ]
     brand = tag("a", icon("brand"), NAME, href=f"{root_path}/", class_="brand")
     side = tag("nav", brand, links, tag("div", "Everything stays on this machine.", class_="foot"), id="side", aria_label="Pages")
     out = tag("a", f"Log out {user}", href=f"{root_path}/logout", class_="user") if user else None
@@ -61,4 +64,10 @@ def _frame(page: str, root_path: str, user: str | None) -> Markup:
         tag("button", icon("theme"), id="theme", class_="icon", type="button", aria_label="Light or dark"),
         id="bar",
     )
-    return join(tag("a", "Skip to the page", href="#page", class_="skip"), side, bar, tag("div", id="lost", role="status", hidden=True), tag("span", id="page", tabindex="-1"))
+    return join(
+        tag("a", "Skip to the page", href="#page", class_="skip"),
+        side,
+        bar,
+        tag("div", id="lost", role="status", hidden=True),
+        tag("span", id="page", tabindex="-1"),
+    )

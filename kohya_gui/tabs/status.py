@@ -34,4 +34,11 @@ def _job(desk: Desk) -> Markup | None:
     view = desk.views.of(run.path)
     words = [f"{view.fraction:.0%}" if view.total else view.phase, duration(view.eta_s) if view.eta_s is not None else ""]
     label = " · ".join(word for word in words if word)
-    return tag("a", state_badge(run.status.state), tag("span", run.name), tag("span", label, class_="num soft") if label else None, href=f"{desk.options.root_path}/run?id={run.id}", class_="job")
+    return tag(
+        "a",
+        state_badge(run.status.state),
+        tag("span", run.name),
+        tag("span", label, class_="num soft") if label else None,
+        href=f"{desk.options.root_path}/run?id={run.id}",
+        class_="job",
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from kohya_gui.configs import presets
@@ -58,7 +59,7 @@ def draw(desk: Desk, blocks: gr.Blocks) -> None:
     html_block(_index(form, sections), elem_id="index-holder", elem_classes=["channel"])
     actions = TrainingActions(desk, form, tuple(section.facts() for section in sections), _prompts(sections))
     widgets = [*form.fields.values(), actions.prompts]
-    blocks.load(actions.load, None, {*widgets}, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+    blocks.load(actions.load, None, widgets, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
     _wire_fields(actions, channels)
     _wire_buttons(actions, channels, buttons)
     _wire_files(actions, channels, bar)
@@ -67,12 +68,12 @@ def draw(desk: Desk, blocks: gr.Blocks) -> None:
 
 def _wire_fields(actions: TrainingActions, channels: Channels) -> None:
     for name, widget in [*actions.form.fields.items(), (PROMPTS, actions.prompts)]:
-        # A Textbox's `input` event is silent for pasted and scripted text; its `change` also comes for what the server set, which the handler passes over.
-        event = widget.change if isinstance(widget, gr.Textbox) else widget.input
+        # A Textbox's `input` is silent for pasted and scripted text; its `change` also comes for what the server set, which the handler passes over.
+        event = widget.change if isinstance(widget, gr.Textbox) else getattr(widget, "input")  # noqa: B009
         event(_typed(actions, name), widget, channels.marks, **LIVE)
     channels.marks.change(actions.plan, None, [channels.plan, channels.findings], **LIVE)
     act = gr.Textbox(elem_id="act", visible="hidden", label="Commands of the page's script")
-    act.change(actions.act, act, {*actions.form.fields.values(), actions.prompts}, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+    act.change(actions.act, act, [*actions.form.fields.values(), actions.prompts], **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
 
 
 def _typed(actions: TrainingActions, name: str) -> Callable[..., Any]:
@@ -80,6 +81,11 @@ def _typed(actions: TrainingActions, name: str) -> Callable[..., Any]:
         return actions.typed(name, value, request)
 
     return typed
+
+
+def _everything(actions: TrainingActions) -> set[Block]:
+    """All fields; as a set, so that a handler gets their values by component."""
+    return {*actions.form.fields.values(), actions.prompts}
 
 
 def _buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
@@ -92,7 +98,7 @@ def _buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
 
 def _wire_buttons(actions: TrainingActions, channels: Channels, buttons: tuple[gr.Button, gr.Button, gr.Button]) -> None:
     check, show, start = buttons
-    everything: set[Component] = {*actions.form.fields.values(), actions.prompts}
+    everything = _everything(actions)
 
     def checked(values: dict[Component, Any], request: gr.Request) -> Any:
         return actions.check(values, request)
@@ -122,7 +128,9 @@ class ConfigBar:
 
 def _config_bar(desk: Desk) -> ConfigBar:
     with gr.Row(elem_id="config-bar", elem_classes=["card"], equal_height=False):
-        path = gr.Textbox(label="Config file", placeholder="configs/my-lora.toml", elem_id="config-path", elem_classes=["path-file"], scale=5, min_width=220)
+        path = gr.Textbox(
+            label="Config file", placeholder="configs/my-lora.toml", elem_id="config-path", elem_classes=["path-file"], scale=5, min_width=220
+        )
         opening = gr.Button("Open", elem_id="config-open", scale=0, min_width=72)
         saving = gr.Button("Save", elem_id="config-save", scale=0, min_width=72)
         upload = gr.UploadButton("Upload…", file_types=[".toml", ".json"], elem_id="config-upload", scale=0, min_width=96, type="filepath")
@@ -134,8 +142,8 @@ def _config_bar(desk: Desk) -> ConfigBar:
 
 
 def _wire_files(actions: TrainingActions, channels: Channels, bar: ConfigBar) -> None:
-    everything: set[Component] = {*actions.form.fields.values(), actions.prompts}
-    shown = {*everything, channels.outcome}
+    everything = _everything(actions)
+    shown = [*everything, channels.outcome]
 
     def said(answer: Callable[[], tuple[dict[Component, Any], Markup]]) -> dict[Component, Any]:
         try:
@@ -176,12 +184,15 @@ def _wire_preparation(sections: Sequence[FormSection], actions: TrainingActions,
     tool = next(section for section in sections if isinstance(section, DatasetPreparation))
     fields = actions.form.fields
 
-    def prepared(*values: Any) -> dict[Component, Any]:
-        sentence, folders = tool.run(*values)
-        return {tool.result: sentence, **{fields[name]: text for name, text in folders.items()}}
+    button, result = tool.button, tool.result
+    if button is None or result is None:
+        raise RuntimeError("the section that prepares a dataset is not drawn yet")
 
-    if tool.button is not None and tool.result is not None:
-        tool.button.click(prepared, tool.inputs, {tool.result, *(fields[name] for name in tool.FILLS)}, **PRESSED)
+    def prepared(*values: Any) -> dict[Component, Any]:
+        sentence, folders = tool.run(values)
+        return {result: sentence, **{fields[name]: text for name, text in folders.items()}}
+
+    button.click(prepared, tool.inputs, [result, *(fields[name] for name in tool.FILLS)], **PRESSED)
 
 
 def _prompts(sections: Sequence[FormSection]) -> Component:
@@ -204,6 +215,22 @@ def _index(form: Form, sections: Sequence[FormSection]) -> Markup:
 
 
 def _find_bar() -> Markup:
-    find = tag("input", id="find", type="search", placeholder="Find a setting by name, flag or help", aria_label="Find a setting", autocomplete="off", role="combobox", aria_expanded="false", aria_controls="find-results")
-    views = [tag("button", label, type="button", data_view=view, aria_pressed="true" if view == "basic" else "false") for view, label in (("basic", "Basic"), ("all", "All"), ("changed", "Changed"))]
-    return join(tag("div", find, tag("ul", id="find-results", role="listbox", hidden=True), class_="find"), tag("div", views, class_="views", role="group", aria_label="View"))
+    find = tag(
+        "input",
+        id="find",
+        type="search",
+        placeholder="Find a setting by name, flag or help",
+        aria_label="Find a setting",
+        autocomplete="off",
+        role="combobox",
+        aria_expanded="false",
+        aria_controls="find-results",
+    )
+    views = [
+        tag("button", label, type="button", data_view=view, aria_pressed="true" if view == "basic" else "false")
+        for view, label in (("basic", "Basic"), ("all", "All"), ("changed", "Changed"))
+    ]
+    return join(
+        tag("div", find, tag("ul", id="find-results", role="listbox", hidden=True), class_="find"),
+        tag("div", views, class_="views", role="group", aria_label="View"),
+    )

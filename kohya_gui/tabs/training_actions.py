@@ -167,7 +167,9 @@ class TrainingActions:
         before = self.desk.drafts.read(user)
         draft = draft_of(imported.config, source=source)
         kept = {name: before.given[name] for name in keep if name in before.given}
-        draft = dataclasses.replace(draft, given={**draft.given, **kept}, base={**draft.base, **kept}, prompts=draft.prompts or (before.prompts if keep else ""))
+        draft = dataclasses.replace(
+            draft, given={**draft.given, **kept}, base={**draft.base, **kept}, prompts=draft.prompts or (before.prompts if keep else "")
+        )
         self.desk.drafts.write(user, draft)
         notes = [tag("li", str(note.message), " ", tag("span", note.fix, class_="fix"), class_=note.severity) for note in imported.config.notes]
         return self._shown(draft, before), join(_opened(source, imported.rows), tag("ul", notes, class_="problems") if notes else None)
@@ -208,7 +210,19 @@ class TrainingActions:
         return tag("div", tag("h2", "Not started"), problem_list(problems, self.desk.command, self.desk.words), class_="card refused", role="alert")
 
 
-KEPT_BY_PRESETS = ("pretrained_model_name_or_path", "train_data_dir", "reg_data_dir", "dataset_config", "dataset_repeats", "class_tokens", "output_dir", "output_name", "logging_dir", "resolution", "vae")
+KEPT_BY_PRESETS = (
+    "pretrained_model_name_or_path",
+    "train_data_dir",
+    "reg_data_dir",
+    "dataset_config",
+    "dataset_repeats",
+    "class_tokens",
+    "output_dir",
+    "output_name",
+    "logging_dir",
+    "resolution",
+    "vae",
+)
 """What a preset leaves alone: it says how to train, not what."""
 
 
@@ -225,4 +239,6 @@ def _opened(source: str, rows: Sequence[Row]) -> Markup:
         return sentence
     head = tag("tr", [tag("th", word, scope="col") for word in ("Key", "Value", "Became", "Note")])
     lines = [tag("tr", tag("td", tag("code", row.key)), tag("td", str(row.value)), tag("td", row.outcome), tag("td", row.note)) for row in rest]
-    return join(sentence, tag("details", tag("summary", "What became of the keys"), tag("table", tag("thead", head), tag("tbody", lines), class_="rows")))
+    return join(
+        sentence, tag("details", tag("summary", "What became of the keys"), tag("table", tag("thead", head), tag("tbody", lines), class_="rows"))
+    )

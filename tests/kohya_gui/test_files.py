@@ -57,7 +57,10 @@ def test_the_root_folder_of_the_disk_can_be_a_root(tmp_path: Path) -> None:
     assert Roots((Path("/"),)).allows(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "kind", "inline"), [("a.PNG", "image/png", True), ("log.txt", "text/plain; charset=utf-8", True), ("x.safetensors", "application/octet-stream", False)])
+@pytest.mark.parametrize(
+    ("name", "kind", "inline"),
+    [("a.PNG", "image/png", True), ("log.txt", "text/plain; charset=utf-8", True), ("x.safetensors", "application/octet-stream", False)],
+)
 def test_content_types_are_fixed(name: str, kind: str, inline: bool) -> None:
     assert content_type(Path(name)) == (kind, inline)
 

@@ -36,7 +36,11 @@ def test_a_missing_file_means_defaults(tmp_path: Path) -> None:
 
 def test_kohyas_nested_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text('[server]\nallowed_paths = ["/pictures"]\n[basic]\nlearning_rate = 3e-5\nmax_resolution = "768,768"\noptimizer = "Lion"\n[wd14_caption]\nthresh = 0.35\n', "utf-8")
+    path.write_text(
+        '[server]\nallowed_paths = ["/pictures"]\n'
+        '[basic]\nlearning_rate = 3e-5\nmax_resolution = "768,768"\noptimizer = "Lion"\n[wd14_caption]\nthresh = 1\n',
+        "utf-8",
+    )
     settings = read_settings(path)
     assert settings.allowed_roots == (Path("/pictures"),)
     assert settings.defaults == {"learning_rate": 3e-5, "resolution": "768,768", "optimizer_type": "Lion"}

@@ -14,7 +14,9 @@ from sd_scripts.params.commands import command
 RANK = command("train_network").parameter("network_dim")
 
 
-@pytest.mark.parametrize(("bytes_", "words"), [(0, "0 bytes"), (999, "999 bytes"), (85_400_000, "85 MB"), (2_130_000_000, "2.1 GB"), (9_500_000, "9.5 MB")])
+@pytest.mark.parametrize(
+    ("bytes_", "words"), [(0, "0 bytes"), (999, "999 bytes"), (85_400_000, "85 MB"), (2_130_000_000, "2.1 GB"), (9_500_000, "9.5 MB")]
+)
 def test_sizes_have_units(bytes_: int, words: str) -> None:
     assert size(bytes_) == words
 
@@ -25,7 +27,13 @@ def test_durations_have_the_two_units_that_matter(seconds: float | None, words: 
 
 
 def test_counts_take_plurals_and_separators() -> None:
-    assert (plural(1, "picture"), plural(2000, "picture"), every(1, "epoch"), every(50, "step"), every(None, "step")) == ("1 picture", "2,000 pictures", "every epoch", "every 50 steps", "")
+    assert (plural(1, "picture"), plural(2000, "picture"), every(1, "epoch"), every(50, "step"), every(None, "step")) == (
+        "1 picture",
+        "2,000 pictures",
+        "every epoch",
+        "every 50 steps",
+        "",
+    )
 
 
 def test_a_language_says_what_it_has_and_english_the_rest(tmp_path: Path) -> None:

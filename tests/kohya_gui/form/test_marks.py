@@ -12,7 +12,9 @@ from sd_scripts.params.config import make_config
 from sd_scripts.params.network import Network
 
 LORA = command("train_network")
-SECTION = SectionFacts("sec-LoRA", ("network_dim", "network_alpha", "conv_dim", "dim_from_weights"), lambda config: f"rank {config[Network].network_dim}")
+SECTION = SectionFacts(
+    "sec-LoRA", ("network_dim", "network_alpha", "conv_dim", "dim_from_weights"), lambda config: f"rank {config[Network].network_dim}"
+)
 
 
 def marks_of(draft: Draft) -> dict[str, Any]:
@@ -48,6 +50,12 @@ def test_a_changed_option_is_never_switched_off() -> None:
     draft = Draft(given={"conv_dim": 4})
     assert "conv_dim" in marks_of(draft)["changed"]
     assert "conv_dim" not in marks_of(draft)["off"]
+
+
+def test_marks_differ_whenever_a_value_does_so_that_the_plan_follows() -> None:
+    drafts = [Draft(given={"train_data_dir": path, "network_dim": 4}) for path in ("/a/cats", "/b/cats")]
+    assert marks_of(drafts[0])["sections"] == marks_of(drafts[1])["sections"]
+    assert marks_of(drafts[0]) != marks_of(drafts[1])
 
 
 def test_problems_of_no_drawn_field_are_general() -> None:

@@ -32,7 +32,16 @@ def test_every_widget_has_label_flag_and_help(parameter: Parameter) -> None:
     assert parameter.help in widget.info
 
 
-@pytest.mark.parametrize(("name", "value", "text"), [("learning_rate", 1e-4, "0.0001"), ("text_encoder_lr", (5e-5, 1e-5), "5e-5 1e-5"), ("network_alpha", 8.0, "8"), ("seed", 2**62 + 1, "4611686018427387905"), ("vae", None, "")])
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("learning_rate", 1e-4, "0.0001"),
+        ("text_encoder_lr", (5e-5, 1e-5), "5e-5 1e-5"),
+        ("network_alpha", 8.0, "8"),
+        ("seed", 2**62 + 1, "4611686018427387905"),
+        ("vae", None, ""),
+    ],
+)
 def test_numbers_are_shown_as_people_write_them_and_lose_nothing(name: str, value: object, text: str) -> None:
     parameter = LORA.parameter(name)
     assert shown(parameter, value) == text

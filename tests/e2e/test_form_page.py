@@ -1,0 +1,169 @@
+"""The Train page in a real browser."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Material, Server
+from tests.e2e.pages import field, fill, problem_at, reach
+
+pytestmark = pytest.mark.e2e
+
+
+def test_the_page_says_what_it_found_at_a_path_as_it_is_typed(train_page: Page, material: Material) -> None:
+    field(train_page, "train_data_dir").fill(str(material.pictures))
+    expect(train_page.locator("#plan")).to_contain_text("5 pictures, 5 captions")
+    expect(train_page.locator("#plan")).to_contain_text("5 images × 10 repeats = 50")
+    field(train_page, "pretrained_model_name_or_path").fill(str(material.model))
+    expect(train_page.locator("#plan")).to_contain_text("Stable Diffusion 1")
+
+
+def test_a_wrong_value_is_marked_at_its_field_and_stops_the_start(train_page: Page, server: Server) -> None:
+    field(train_page, "learning_rate").fill("fast")
+    expect(problem_at(train_page, "learning_rate")).to_contain_text("'fast'")
+    expect(field(train_page, "learning_rate")).to_have_attribute("aria-invalid", "true")
+    train_page.locator("#start").click()
+    expect(train_page.locator(".refused")).to_contain_text("fast")
+    assert train_page.url.rstrip("/") == server.url
+
+
+def test_a_changed_field_can_be_reset(train_page: Page) -> None:
+    field(train_page, "learning_rate").fill("0.01")
+    train_page.locator("#f-learning_rate .reset").click()
+    expect(field(train_page, "learning_rate")).to_have_value("0.0001")
+
+
+def test_the_search_leads_to_an_option_in_a_closed_section(train_page: Page) -> None:
+    for text, name in {"min_snr_gamma": "min_snr_gamma", "shuffle": "shuffle_caption", "flip": "flip_aug"}.items():
+        train_page.locator("h1").click()
+        train_page.keyboard.press("/")
+        train_page.keyboard.press("Control+a")
+        train_page.keyboard.type(text)
+        train_page.keyboard.press("Enter")
+        expect(field(train_page, name)).to_be_focused()
+        train_page.keyboard.press("Tab")
+
+
+def test_basic_hides_what_all_shows(train_page: Page) -> None:
+    train_page.get_by_role("button", name="Basic", exact=True).click()
+    expect(train_page.locator("#f-vae")).to_be_hidden()
+    train_page.get_by_role("button", name="All", exact=True).click()
+    expect(train_page.locator("#f-vae")).to_be_visible()
+
+
+def test_an_option_appears_when_it_applies(train_page: Page) -> None:
+    train_page.locator("#find").fill("huber_c")
+    train_page.locator("#find").press("Enter")
+    expect(problem_at(train_page, "huber_c")).to_contain_text("Loss type")
+    fill(train_page, {"loss_type": "huber"})
+    expect(problem_at(train_page, "huber_c")).to_be_empty()
+
+
+def test_what_was_typed_survives_reload(train_page: Page) -> None:
+    fill(train_page, {"output_name": "mein Kätzchen 猫", "network_args": "conv_dim=4 conv_alpha=2"})
+    expect(train_page.locator("#sec-SavingFiles")).to_contain_text("1 changed")
+    train_page.reload()
+    expect(train_page.locator("#sec-SavingFiles")).to_contain_text("1 changed")
+    expect(reach(train_page, "output_name")).to_have_value("mein Kätzchen 猫")
+
+
+def test_a_config_is_saved_and_opened_again(train_page: Page, server: Server) -> None:
+    path = server.folder / "configs" / "kitten.toml"
+    fill(train_page, {"network_dim": "24", "text_encoder_lr": "5e-5"})
+    train_page.locator("#config-path").locator("textarea, input").first.fill(str(path))
+    train_page.locator("#config-save").click()
+    expect(train_page.locator("#outcome")).to_contain_text("Saved")
+    assert tomllib.loads(path.read_text("utf-8"))["network_dim"] == 24
+    train_page.locator("#config-reset").click()
+    expect(field(train_page, "network_dim")).to_have_value("16")
+    train_page.locator("#config-open").click()
+    expect(field(train_page, "network_dim")).to_have_value("24")
+
+
+def test_a_kohya_gui_file_opens_and_lists_what_it_did_not_take(train_page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "kohya.json"
+    path.write_text(
+        '{"LoRA_type": "Standard", "network_dim": 32, "network_alpha": 8, "optimizer": "AdamW", "max_resolution": "512,512", "my_own_key": 7}',
+        "utf-8",
+    )
+    train_page.locator("#config-upload input[type=file], input[type=file]").first.set_input_files(path)
+    expect(train_page.locator("#outcome")).to_contain_text("my_own_key")
+    expect(reach(train_page, "network_dim")).to_have_value("32")
+
+
+def test_the_browser_dialog_fills_a_path_by_keyboard_alone(train_page: Page, material: Material) -> None:
+    train_page.get_by_label("Browse for Picture folder").focus()
+    train_page.keyboard.press("Enter")
+    dialog = train_page.get_by_role("dialog")
+    dialog.get_by_role("button", name=material.pictures.name).focus()
+    train_page.keyboard.press("Enter")
+    expect(dialog.locator(".browser-path")).to_contain_text(material.pictures.name)
+    dialog.get_by_role("button", name="Use this folder").focus()
+    train_page.keyboard.press("Enter")
+    expect(field(train_page, "train_data_dir")).to_have_value(str(material.pictures))
+    expect(train_page.locator("#plan")).to_contain_text("5 pictures")
+
+
+def test_the_command_is_shown(train_page: Page) -> None:
+    train_page.locator("#show-command").click()
+    expect(train_page.locator("#command-text")).to_contain_text("accelerate.commands.launch")
+    expect(train_page.locator("#toml-text")).to_contain_text("network_dim = 16")
+
+
+def test_pictures_are_copied_into_a_folder_with_repeats_in_its_name(train_page: Page, material: Material, server: Server) -> None:
+    train_page.get_by_role("button", name="All", exact=True).click()
+    train_page.locator("#sec-DatasetPreparation > button").click()
+    for name, text in {
+        "source": str(material.pictures),
+        "instance": "sks",
+        "class": "square",
+        "repeats": "7",
+        "destination": str(server.folder / "prepared"),
+    }.items():
+        train_page.locator(f"#p-{name}").locator("textarea, input").first.fill(text)
+    train_page.locator("#prepare-button").click()
+    expect(train_page.locator("#prepare-result")).to_contain_text("Copied 5 pictures and 5 captions")
+    assert len(list((server.folder / "prepared" / "img" / "7_sks square").glob("*.png"))) == 5
+    expect(field(train_page, "train_data_dir")).to_have_value(str(server.folder / "prepared" / "img"))
+    expect(train_page.locator("#plan")).to_contain_text("5 images × 7 repeats = 35")
+
+
+def test_the_theme_stays_after_a_reload(train_page: Page) -> None:
+    before = train_page.locator("body.dark").count()
+    train_page.get_by_label("Light or dark").click()
+    expect(train_page.locator("body.dark")).to_have_count(1 - before)
+    train_page.reload()
+    expect(train_page.locator("body.dark")).to_have_count(1 - before)
+
+
+def test_no_page_is_wider_than_a_phone_and_the_menu_leads_on(server: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(server.url, viewport={"width": 390, "height": 844})
+    for path in ("/", "/runs", "/run?id=none", "/about"):
+        page.goto(server.url + path)
+        page.wait_for_function("document.querySelector('#live')?.childElementCount > 0")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.get_by_role("link", name="Runs")).to_be_hidden()
+    page.get_by_label("Menu").click()
+    page.get_by_role("link", name="Runs").click()
+    expect(page).to_have_url(re.compile("/runs$"))
+
+
+def test_every_control_has_a_name(train_page: Page) -> None:
+    train_page.get_by_role("button", name="All", exact=True).click()
+    heads = train_page.locator(".section > button.label-wrap")
+    closed = [index for index in range(heads.count()) if "open" not in (heads.nth(index).get_attribute("class") or "")]
+    for index in closed:
+        heads.nth(index).click()
+    expect(train_page.locator("#f-network_dim")).to_be_visible()
+    nameless = train_page.evaluate(
+        """() => [...document.querySelectorAll('input, textarea, button, select')].filter((e) => e.offsetParent && e.type !== 'file'
+            && !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.getAttribute('aria-labelledby')))
+            .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
