@@ -21,6 +21,8 @@ from sd_scripts.params.config import make_config
 from tests.tiny_models import SD15_TINY, build_diffusers_folder, build_sd15_tiny, wave
 
 CONTEXT = wave(0.1, (1, 77, 64))
+PROMPT = "a photo of a cat"
+IDS = torch.tensor([[49406, 320, 1125, 539, 320, 2368, *[49407] * 71]])
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +55,21 @@ def predicted(unet: torch.nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize("options", [{}, {"network_args": ["conv_dim=2", "conv_alpha=1"]}], ids=["lora", "with conv"])
-def test_diffusers_loads_our_unet_file_and_predicts_the_same(folder, single_file, tmp_path, options):
-    method = trained(single_file, network_train_unet_only=True, **options)
+@torch.no_grad()
+def test_diffusers_loads_our_file_and_encodes_and_predicts_the_same(folder, single_file, tmp_path, options):
+    method = trained(single_file, **options)
     save_weights(tmp_path / "ours.safetensors", method.tensors(None), method.metadata())
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    plain = predicted(unet)
+    unet, text_encoder = UNet2DConditionModel.from_pretrained(folder / "unet"), CLIPTextModel.from_pretrained(folder / "text_encoder")
+    plain, plain_text = predicted(unet), text_encoder(IDS).last_hidden_state
     scheduler = DDIMScheduler(steps_offset=1, clip_sample=False)
-    absent = dict.fromkeys(("vae", "text_encoder", "tokenizer", "safety_checker", "feature_extractor"))
-    pipeline = StableDiffusionPipeline(unet=unet, scheduler=scheduler, requires_safety_checker=False, **absent)
+    absent = dict.fromkeys(("vae", "tokenizer", "safety_checker", "feature_extractor"))
+    pipeline = StableDiffusionPipeline(unet=unet, text_encoder=text_encoder, scheduler=scheduler, requires_safety_checker=False, **absent)
     pipeline.load_lora_weights(tmp_path / "ours.safetensors")
-    ours = predicted(method.family.unet)
+    ours, ours_text = predicted(method.family.unet), method.family.encode_text([PROMPT]).prompt_embeds
     torch.testing.assert_close(predicted(pipeline.unet), ours, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pipeline.text_encoder(IDS).last_hidden_state, ours_text, rtol=1e-4, atol=1e-5)
     assert (ours - plain).abs().max() > 0.05
+    assert (ours_text - plain_text).abs().max() > 0.05
 
 
 def merged_into(text_encoder: CLIPTextModel, path: Path) -> CLIPTextModel:
@@ -85,10 +90,9 @@ def test_our_text_encoder_part_merged_by_key_names_encodes_the_same(folder, sing
     method = trained(single_file)
     save_weights(tmp_path / "ours.safetensors", method.tensors(None), method.metadata())
     theirs = merged_into(CLIPTextModel.from_pretrained(folder / "text_encoder"), tmp_path / "ours.safetensors")
-    ids = torch.tensor([[49406, 320, 1125, 539, 320, 2368, *[49407] * 71]])
-    plain = CLIPTextModel.from_pretrained(folder / "text_encoder")(ids).last_hidden_state
-    ours = method.family.encode_text(["a photo of a cat"]).prompt_embeds
-    torch.testing.assert_close(theirs(ids).last_hidden_state, ours, rtol=1e-4, atol=1e-5)
+    plain = CLIPTextModel.from_pretrained(folder / "text_encoder")(IDS).last_hidden_state
+    ours = method.family.encode_text([PROMPT]).prompt_embeds
+    torch.testing.assert_close(theirs(IDS).last_hidden_state, ours, rtol=1e-4, atol=1e-5)
     assert (ours - plain).abs().max() > 0.05
 
 
