@@ -234,7 +234,10 @@ def test(words: Sequence[str]) -> int:
             print(f"  {name}", flush=True)
             if subprocess.run([python, *command], cwd=ROOT, check=False).returncode:
                 return 1
-    return subprocess.run([python, "-m", "pytest", *(words or ["-n", "2", "--dist", "loadgroup"])], cwd=ROOT, check=False).returncode
+    # Two workers on two cores: more threads in each would wait for one another, a hundred times slower.
+    environment = os.environ if words else {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [python, "-m", "pytest", *(words or ["-n", "2", "--dist", "loadgroup"])]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def _browser() -> None:

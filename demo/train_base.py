@@ -1,7 +1,7 @@
 """Makes the demo's base model from nothing but pictures it draws: `python demo/train_base.py --out FILE --minutes N`.
 
 A VAE first, then U-Net and text encoder together on its latents. Rates fall with the clock, so any number of minutes gives a finished model;
-the committed one took 85. Intermediate files go to `--work`; a stage whose file lies there is not run again.
+the committed one took about 75. Intermediate files go to `--work`; a stage whose file lies there is not run again.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def main() -> None:
     """Train all stages within `--minutes` and write the model to `--out`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
-    parser.add_argument("--minutes", type=float, default=85, help="time for training; drawing and encoding come on top")
+    parser.add_argument("--minutes", type=float, default=80, help="time for training; drawing and encoding come on top")
     parser.add_argument("--work", type=Path, default=Path("outputs/demo_train"), help="folder for intermediate files")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -16,7 +16,7 @@ from demo.generate import MODEL, generate
 from demo.judge import crispness, name_picture
 from demo.model import PREFIXES, build_model, build_tokenizer, read_model, tokenize, write_model
 
-PROMPTS = 40
+PROMPTS = 30
 
 
 @pytest.fixture(scope="module")

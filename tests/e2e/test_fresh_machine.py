@@ -45,4 +45,4 @@ def test_the_demo_command_installs_trains_and_says_where_the_result_is(fresh, tm
     listed = subprocess.run(
         [sys.executable, "gui.py", "runs", "--json"], cwd=fresh, env=clean_environment(tmp_path), capture_output=True, text=True, check=True
     )
-    assert [run["state"] for run in json.loads(listed.stdout)["runs"]] == ["finished"]
+    assert [run["state"] for run in json.loads(listed.stdout)] == ["finished"]

@@ -63,19 +63,19 @@ def header_of(path: Path) -> dict[str, object]:
 
 def test_a_training_is_stopped_reloaded_resumed_and_its_file_downloaded(train_page: Page, material: Material, server: Server, tmp_path: Path) -> None:
     page = train_page
-    fill_in(page, material, name="kätzchen 猫", steps=60, save_state=True)
-    fill(page, {"prompts": "a square --w 64 --h 64 --s 2 --d 1", "sample_every_n_steps": "30"})
+    fill_in(page, material, name="kätzchen 猫", steps=240, save_state=True)
+    fill(page, {"prompts": "a square --w 64 --h 64 --s 2 --d 1", "sample_every_n_steps": "120"})
     run_id = start(page)
-    expect(page.locator(STEP)).to_have_text(re.compile(r"^[1-9]\d* of 60 steps"), timeout=120_000)
+    expect(page.locator(STEP)).to_have_text(re.compile(r"^[1-9]\d* of 240 steps"), timeout=120_000)
     page.locator("#stop").click()
     expect(page.locator(STATE)).to_contain_text("stopped", timeout=60_000)
     stopped_at = int(re.match(r"\d+", page.locator(STEP).inner_text())[0])
-    assert 0 < stopped_at < 60
+    assert 0 < stopped_at < 240
     page.locator("#resume").click()
     expect(page.locator(STATE)).to_contain_text("running", timeout=60_000)
     page.reload()
     expect(page.locator(STATE)).to_contain_text("finished", timeout=180_000)
-    expect(page.locator(STEP)).to_have_text("60 of 60 steps")
+    expect(page.locator(STEP)).to_have_text("240 of 240 steps")
     assert run_id == page.url.split("id=")[1]
     pictures = page.locator("table.samples img")
     expect(pictures.first).to_be_visible()

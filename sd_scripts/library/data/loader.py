@@ -41,10 +41,13 @@ def load(dealer: Dealer, plans: Iterable[GlobalBatch], *, workers: int, pin_memo
         prefetch_factor=READ_AHEAD if workers else None,
         worker_init_fn=_start_worker if workers else None,
     )
-    for batch in loader:
-        if isinstance(batch, TrainingError):
-            raise batch
-        yield batch
+    try:
+        for batch in loader:
+            if isinstance(batch, TrainingError):
+                raise batch
+            yield batch
+    except ConnectionError as error:  # killed while it sent a batch: torch's own word comes later, or never
+        raise RuntimeError("DataLoader worker was killed while it sent a batch") from error
 
 
 def as_worker_death(error: BaseException) -> RunError | None:
