@@ -64,8 +64,9 @@ def not_applicable(command: Command, config: Config, words: Words) -> dict[str, 
     reasons: dict[str, str] = {}
     for section in command.descriptions:
         for parameter in section.params:
-            if parameter.hints.unavailable:
-                reasons[parameter.name] = parameter.hints.unavailable
+            fixed = parameter.hints.unavailable or parameter.hints.settled
+            if fixed:
+                reasons[parameter.name] = fixed
                 continue
             for condition in (section.when, parameter.hints.when):
                 reason = _unmet(condition or {}, command, config, words)

@@ -47,6 +47,7 @@ class Loader:
     )
     persistent_data_loader_workers: bool = param(
         False,
-        "Keep the loader processes between epochs. They always live for the whole run here, so this changes nothing.",
+        "Keep the loader processes between epochs.",
         label="Keep loader processes",
+        settled="They always live for the whole run.",
     )

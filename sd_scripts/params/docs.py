@@ -41,12 +41,13 @@ WHERE = {
 def _row(parameter: Parameter, section: Section) -> str:
     name = parameter.name if section.sink != "flag" else f"--{parameter.name}"
     value = " ".join(words for words in (value_words(parameter), range_words(parameter)) if words).replace("|", "\\|")
-    text = " ".join(words for words in ("*Ours.*" if parameter.hints.own else "", parameter.help, _unavailable(parameter)) if words)
+    text = " ".join(words for words in ("*Ours.*" if parameter.hints.own else "", parameter.help, _condition(parameter)) if words)
     return f"| `{name}` | {value} | {_code(default_words(parameter))} | {text.replace('|', chr(92) + '|')} |"
 
 
-def _unavailable(parameter: Parameter) -> str:
-    return f"**{parameter.hints.unavailable[0].upper()}{parameter.hints.unavailable[1:]}**" if parameter.hints.unavailable else ""
+def _condition(parameter: Parameter) -> str:
+    text = parameter.hints.unavailable or parameter.hints.settled
+    return f"**{text[0].upper()}{text[1:]}**" if text else ""
 
 
 def _code(text: str) -> str:

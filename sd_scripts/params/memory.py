@@ -41,18 +41,18 @@ class Memory:
 class Attention:
     """Which attention kernel."""
 
-    sdpa: bool = param(
-        False, "Attention by PyTorch's own fast kernels. They are always used, so this only says so.", label="PyTorch attention (sdpa)"
-    )
+    sdpa: bool = param(False, "Attention by PyTorch's own fast kernels.", label="PyTorch attention (sdpa)", settled="These are always used.")
     xformers: bool = param(
         False,
-        "Asks for the xformers package. PyTorch's own attention is used instead: the same result, as fast, no package. A warning says so.",
+        "Attention by the xformers package.",
         label="xformers attention",
+        settled="PyTorch's own attention is always used: the same result, as fast, without a package.",
     )
     mem_eff_attn: bool = param(
         False,
-        "Asks for an old, slow attention. PyTorch's own is used instead: the same result in as little memory. A warning says so.",
+        "Attention in small pieces, for old versions of PyTorch.",
         label="Memory-efficient attention",
+        settled="PyTorch's own attention is always used: the same result in as little memory, and faster.",
     )
 
 

@@ -34,6 +34,7 @@ class Hints:
     when: Mapping[str, object] | None = None
     path: Literal["file", "folder", "any"] | None = None
     unavailable: str | None = None
+    settled: str | None = None
     secret: bool = False
     own: bool = False
     dataset_key: str | None = None
@@ -50,9 +51,10 @@ def param(default: Any, help: str = "", **hints: Any) -> Any:
         hints: label (words for the form; made from the name if absent); min, max (inclusive bounds), exclusive_min (min itself is refused), step
             (the widget's); advanced (False: shown in the basic view); when (other options' values under which this one applies:
             {"name": value or tuple of values, or `True` for "any truthy value"}); path ("file", "folder" or "any": the string is a path);
-            unavailable (a reason: any value other than the default is refused with it); secret (never written to configs, logs, command lines);
-            own (our own flag, not kohya's); dataset_key (its name in a dataset config file); suggestions (values offered besides free
-            text); multiline (several lines of text).
+            unavailable (a reason: any value other than the default is refused with it); settled (what the trainer always does instead of
+            leaving the choice: any value is taken, since old configs hold them); secret (never written to configs, logs, command lines); own
+            (our own flag, not kohya's); dataset_key (its name in a dataset config file); suggestions (values offered besides free text);
+            multiline (several lines of text).
     """
     metadata = {_KEY: Hints(help=help, **hints)}
     if isinstance(default, (list, dict, set)):

@@ -58,7 +58,7 @@ def counted_text(raw: str, rules: CaptionRules) -> str:
 
 
 def tag_frequency(captions: Iterable[str]) -> dict[str, int]:
-    """How many captions hold each tag, in order of appearance. Tags are split at commas, whatever the separator: files carry it this way."""
+    """How often each tag comes, in order of appearance. Tags are split at commas, whatever the separator: files carry it this way."""
     return dict(Counter(tag for caption in captions for tag in (part.strip().lower() for part in caption.split(",")) if tag))
 
 

@@ -20,7 +20,7 @@ from sd_scripts.survey.header import Header, ModelFacts
 from sd_scripts.survey.items import Progress, Scan, scan
 from sd_scripts.survey.model_checks import other_weights, read_model
 from sd_scripts.survey.plan import Plan, make_plan
-from sd_scripts.survey.prompts import read_prompt_file
+from sd_scripts.survey.prompts import read_prompt_file, without_effect
 from sd_scripts.survey.targets import AdapterSize, adapter_size
 
 _SAME_SHAPE = 0.02
@@ -66,7 +66,7 @@ def survey(config: Config, *, processes: int = 1, on_progress: Progress | None =
         problems += _blueprint_problems(config, blueprint)
         problems += _picture_problems(blueprint, found)
     header, model, model_problems = read_model(config)
-    problems += [*model_problems, *other_weights(config, model), *_prompt_problems(config[Samples])]
+    problems += [*model_problems, *other_weights(config, model), *_prompt_problems(config)]
     unique = list(dict.fromkeys(problems))
     return Report(blueprint, found, plan, model, _adapter(config, header), sorted(unique, key=lambda problem: problem.severity != "error"))
 
@@ -199,8 +199,9 @@ def _subset(subset: Subset, config: Config, field: str) -> Iterator[Problem]:
                 yield warning(option, message, f"Set it apart with {rules.caption_separator!r}, and keep a prefix in front with keep_tokens.")
 
 
-def _prompt_problems(samples: Samples) -> Iterator[Problem]:
+def _prompt_problems(config: Config) -> Iterator[Problem]:
     """Problems with the prompt file, found before the first preview would be due."""
+    samples = config[Samples]
     if not samples.sample_prompts:
         return
     try:
@@ -209,5 +210,6 @@ def _prompt_problems(samples: Samples) -> Iterator[Problem]:
         yield error(reason.field, reason.message, reason.fix)
         return
     yield from file.problems
+    yield from without_effect(file.prompts, FAMILIES[config.command.family].preview.options)
     if not file.prompts:
         yield error("sample_prompts", f"{Path(samples.sample_prompts).name} holds no prompt.", "Write one prompt per line.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from sd_scripts.params.values import nearest
 
 FIELD = "sample_prompts"
 MAX_STEPS = 1000
+MANY = 5
+"""Places that a warning names before it says "and others"."""
 SAMPLERS = section_of(Samples).param("sample_sampler").choices
 
 
@@ -84,6 +86,9 @@ OPTIONS = {
 }
 """Line options, each written ` --name value`, in any case."""
 
+FAMILY_OPTIONS = ("g", "cn", "ctr", "rcfg", "fs")
+"""Those that only some families take (`PreviewDefaults.options`)."""
+
 _FIELDS = {option.field for option in OPTIONS.values()} | {"prompt"}
 _NUMBERS = {option.field: option.read for option in OPTIONS.values() if option.pattern != _TEXT}
 
@@ -117,6 +122,15 @@ def read_prompt_file(path: Path | str, *, sampler: str) -> PromptFile:
             )
         prompts.append(Prompt(index=index, **made))
     return PromptFile(tuple(prompts), tuple(problems))
+
+
+def without_effect(prompts: Iterable[Prompt], taken: frozenset[str]) -> Iterator[Problem]:
+    """Options of these prompts that a family does not take; `taken` are those of `FAMILY_OPTIONS` that it does."""
+    for name in FAMILY_OPTIONS:
+        given = [prompt.index + 1 for prompt in prompts if getattr(prompt, OPTIONS[name].field) is not None]
+        if given and name not in taken:
+            places = ", ".join(map(str, given[:MANY])) + (" and others" if len(given) > MANY else "")
+            yield warning(FIELD, f"Prompt {places}: --{name} has no effect with this kind of model.", "Leave it out.")
 
 
 def parse_line(line: str) -> tuple[dict[str, Any], list[str]]:

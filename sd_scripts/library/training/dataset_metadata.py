@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from sd_scripts.params.config import Config
 from sd_scripts.survey.buckets import aspect_error, choose
+from sd_scripts.survey.captions import counted_text, tag_frequency
 from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
 from sd_scripts.survey.items import Item, Scan
 from sd_scripts.survey.plan import Plan
@@ -28,17 +29,13 @@ def dataset_metadata(config: Config, plan: Plan, blueprint: Blueprint, scan: Sca
     return _flat(config, plan, blueprint, scan)
 
 
-def tag_frequency(blueprint: Blueprint, items: Iterable[Item]) -> Tags:
-    """How many files have each tag, by folder. A tag is text between commas, lower case, without blanks at its ends; repeats do not count."""
-    found: Tags = {}
+def tags_by_folder(blueprint: Blueprint, items: Iterable[Item]) -> Tags:
+    """How many pictures have each tag, by folder; repeats do not count."""
+    texts: dict[str, list[str]] = {}
     for item in items:
         subset = blueprint.datasets[item.dataset].subsets[item.subset]
-        tags = found.setdefault(subset.image_dir.name, {})
-        lines = item.caption.splitlines()
-        for tag in (part.strip().lower() for line in (lines if subset.captions.enable_wildcard else lines[:1]) for part in line.split(",")):
-            if tag:
-                tags[tag] = tags.get(tag, 0) + 1
-    return found
+        texts.setdefault(subset.image_dir.name, []).append(counted_text(item.caption, subset.captions))
+    return {folder: tag_frequency(captions) for folder, captions in texts.items()}
 
 
 def bucket_info(dataset: Dataset, items: Iterable[Item]) -> dict[str, object] | None:
@@ -60,7 +57,7 @@ def _listed(blueprint: Blueprint, scan: Scan) -> dict[str, object]:
     counts, datasets, tags, folders = _images(scan), [], Counter[tuple[str, str]](), {}
     for index, dataset in enumerate(blueprint.datasets):
         members = [item for item in scan.items if item.dataset == index]
-        frequency = tag_frequency(blueprint, members)
+        frequency = tags_by_folder(blueprint, members)
         tags.update({(folder, tag): count for folder, by_tag in frequency.items() for tag, count in by_tag.items()})
         datasets.append(_dataset(dataset, index, counts=counts, frequency=frequency, members=members))
         for number, subset in enumerate(dataset.subsets):
@@ -127,7 +124,7 @@ def _flat(config: Config, plan: Plan, blueprint: Blueprint, scan: Scan) -> dict[
         "ss_keep_tokens": config.value("keep_tokens"),
         "ss_dataset_dirs": json.dumps(folders[False]),
         "ss_reg_dataset_dirs": json.dumps(folders[True]),
-        "ss_tag_frequency": json.dumps(tag_frequency(blueprint, scan.items)),
+        "ss_tag_frequency": json.dumps(tags_by_folder(blueprint, scan.items)),
         "ss_bucket_info": json.dumps(bucket_info(dataset, scan.items)),
     }
 

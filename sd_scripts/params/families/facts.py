@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PreviewDefaults:
-    """A preview picture where the prompt does not say: size in pixels, steps, guidance; sides are multiples of `divisor`, at least `smallest`."""
+    """A preview picture where the prompt does not say: size in pixels, steps, guidance; sides are multiples of `divisor`, at least `smallest`.
+
+    `options` are the prompt's line options that only some families have and this one takes.
+    """
 
     width: int
     height: int
@@ -16,6 +19,7 @@ class PreviewDefaults:
     scale: float
     divisor: int
     smallest: int
+    options: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sd_scripts.params.reasons import FOR_WANDB
 from sd_scripts.params.rules.rule import Rule, is_installed, were_given
 from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import Saving, State
+from sd_scripts.params.spec import section_of
 from sd_scripts.params.text import ClipText
 
 PROMPT_FILES = (".txt", ".toml", ".json")
@@ -40,7 +41,7 @@ def attention_is_pytorchs(config: Config) -> Iterator[Problem]:
     """Which kernel computes attention changes speed and memory, not the result: old configs go on working, and are told."""
     for name in ("xformers", "mem_eff_attn"):
         if getattr(config[Attention], name):
-            yield warning(name, "PyTorch's own attention (sdpa) is used instead: the same result, as fast.", "Leave it out, or write sdpa.")
+            yield warning(name, section_of(Attention).param(name).hints.settled or "", "Leave it out, or write sdpa.")
 
 
 def v2_takes_no_clip_skip(config: Config) -> Iterator[Problem]:

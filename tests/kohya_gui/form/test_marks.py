@@ -40,6 +40,7 @@ def test_options_that_do_not_apply_are_off_with_the_reason() -> None:
     off = not_applicable(LORA, make_config(LORA, {}), Words())
     assert "Adapter" in off["conv_dim"]
     assert "not available yet" in off["fp8_base"]
+    assert "always" in off["persistent_data_loader_workers"]
 
 
 def test_an_option_comes_back_when_its_condition_holds() -> None:

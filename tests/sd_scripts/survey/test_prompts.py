@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sd_scripts.errors import ConfigError
-from sd_scripts.survey.prompts import OPTIONS, Prompt, parse_line, read_prompt_file, read_prompts
+from sd_scripts.survey.prompts import FAMILY_OPTIONS, OPTIONS, Prompt, parse_line, read_prompt_file, read_prompts, without_effect
 
 GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
 GOLDEN = json.loads((GOLDEN_FOLDER / "samples.json").read_text("utf-8"))
@@ -48,6 +48,14 @@ def test_what_has_no_effect_is_told_with_its_place(tmp_path):
     path.write_text("a cat\na dog --steps 20 --d -1 --w 64\n", "utf-8")
     messages = [problem.message for problem in read_prompt_file(path, sampler="ddim").problems]
     assert messages == ["p.txt, prompt 2: '--steps 20' has no effect.", "p.txt, prompt 2: '--d -1' has no effect."]
+
+
+def test_an_option_that_the_family_does_not_take_is_told_with_its_prompts(tmp_path):
+    path = tmp_path / "p.txt"
+    path.write_text("a cat --g 3.5\na dog --cn dog.png --l 7\na cow --g 2", "utf-8")
+    prompts = read_prompts(path, sampler="ddim")
+    assert [problem.message for problem in without_effect(prompts, frozenset({"cn"}))] == ["Prompt 1, 3: --g has no effect with this kind of model."]
+    assert not list(without_effect(prompts, frozenset(FAMILY_OPTIONS)))
 
 
 def test_an_unknown_sampler_is_refused_with_the_nearest_name(tmp_path):
