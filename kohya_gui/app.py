@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import warnings
 from collections.abc import Callable
 
@@ -20,6 +19,7 @@ from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.login import is_loopback
 from kohya_gui.routes import add_routes
 from kohya_gui.settings import HOME, ServerOptions, Settings
+from kohya_gui.share import share_in_background
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.pages import build_pages
 from kohya_gui.text import read_words
@@ -98,28 +98,28 @@ def serve(settings: Settings, options: ServerOptions, *, on_ready: Callable[[str
     app = build_app(settings, options)
     listener = _listen(options)
     port = listener.getsockname()[1]
-    if options.share:
-        print(share_words(port), file=sys.stderr)
+
+    def ready(address: str) -> None:
+        if on_ready is not None:
+            on_ready(address)
+        if options.share:
+            print("Asking for a public link ...", flush=True)
+            share_in_background(_reachable(options.listen), port, lambda line: print(line, flush=True))
+
     config = uvicorn.Config(app, log_level="info" if options.debug else "warning", timeout_graceful_shutdown=2, server_header=False)
-    server = _Server(config, on_ready, _address(options, port))
-    server.run(sockets=[listener])
+    _Server(config, ready, _address(options, port)).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None] | None, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None], address: str) -> None:
         super().__init__(config)
         self._on_ready, self._address = on_ready, address
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the listener, then tell."""
         await super().startup(sockets=sockets)
-        if self.started and self._on_ready is not None:
+        if self.started:
             self._on_ready(self._address)
-
-
-def share_words(port: int) -> str:
-    """What to do instead of a public link, which would send the page through somebody else's server."""
-    return f"No public link is made. From another machine: ssh -L {port}:127.0.0.1:{port} YOU@THIS_MACHINE, then open http://127.0.0.1:{port}/ there."
 
 
 def _hosts(settings: Settings, options: ServerOptions, *, has_login: bool) -> frozenset[str]:
@@ -128,8 +128,13 @@ def _hosts(settings: Settings, options: ServerOptions, *, has_login: bool) -> fr
 
 
 def _address(options: ServerOptions, port: int) -> str:
-    host = "127.0.0.1" if options.listen in ("0.0.0.0", "::", "") else options.listen
+    host = _reachable(options.listen)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{options.root_path}/"
+
+
+def _reachable(host: str) -> str:
+    """Where this machine itself finds what listens on `host`."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
 
 
 def _listen(options: ServerOptions) -> socket.socket:

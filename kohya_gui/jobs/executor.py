@@ -13,7 +13,7 @@ from kohya_gui.jobs.locks import START_LOCK, Held, locked
 from kohya_gui.jobs.preflight import Refused, gather, problems_of
 from kohya_gui.jobs.process import STOP_GRACE_S
 from kohya_gui.jobs.promise import output_folder, promise
-from kohya_gui.jobs.prompts import absolute, prompts_of, with_values
+from kohya_gui.jobs.prompts import RUN_STEM, absolute, prompts_of, with_values
 from kohya_gui.jobs.runs import CONFIG_FILE, LOCK_FILE, STOP_FILE, active_run, fill_run, make_run_folder, read_run
 from kohya_gui.jobs.states import State, Status, move, read_recorded, write_status, write_whole
 from kohya_gui.jobs.tail import EVENTS_FILE, read_all_events
@@ -117,7 +117,7 @@ class CommandExecutor:
         prompts = prompts_of(config)
         if prompts is not None:
             prompts.write(output_folder(config) / "sample", "prompt")
-            config = with_values(config, {"sample_prompts": str(prompts.write(run, "prompts"))})
+            config = with_values(config, {"sample_prompts": str(prompts.write(run, RUN_STEM))})
         fill_run(
             run,
             config,

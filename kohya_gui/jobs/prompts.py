@@ -14,6 +14,10 @@ from sd_scripts.params.samples import Samples
 STUDIO_PROMPTS = "prompts"
 """Key in the studio table under which a form keeps the prompts' text; it counts before the file that `sample_prompts` names."""
 
+RUN_STEM = "prompts"
+"""Name, without the suffix, of the prompt file in a run folder."""
+SUFFIXES = (".txt", ".toml", ".json")
+
 
 @dataclass(frozen=True, slots=True)
 class PromptText:
@@ -55,7 +59,7 @@ def prompts_of(config: Config) -> PromptText | None:
     if not named:
         return None
     path = Path(named)
-    if path.suffix.lower() not in (".txt", ".toml", ".json"):
+    if path.suffix.lower() not in SUFFIXES:
         raise ConfigError("sample_prompts", f"{named} is no prompt file.", fix="Use a .txt file with one prompt per line, or .toml or .json.")
     try:
         return PromptText(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"), path.suffix.lower())
@@ -63,6 +67,11 @@ def prompts_of(config: Config) -> PromptText | None:
         raise ConfigError("sample_prompts", f"{named} cannot be read: {failed.strerror}.", fix="Check the path.") from failed
     except UnicodeDecodeError as failed:
         raise ConfigError("sample_prompts", f"{named} is not UTF-8 text.", fix="Save it as UTF-8.") from failed
+
+
+def has_prompts(run: Path) -> bool:
+    """Whether the run in this folder has something to draw sample pictures of."""
+    return any((run / f"{RUN_STEM}{suffix}").exists() for suffix in SUFFIXES)
 
 
 def typed_prompts(config: Config) -> PromptText | None:

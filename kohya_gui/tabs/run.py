@@ -7,14 +7,16 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
 from kohya_gui.configs import draft_of
 from kohya_gui.form.block import html_block
 from kohya_gui.jobs.monitor import RunView, read_log
+from kohya_gui.jobs.prompts import has_prompts
 from kohya_gui.jobs.runs import CONFIG_FILE
 from kohya_gui.jobs.tail import LOG_FILE
 from kohya_gui.markup import Markup, join, tag
@@ -23,24 +25,37 @@ from kohya_gui.tabs.run_parts import charts, curve_table, files, gallery, header
 from kohya_gui.tabs.training_actions import told
 from sd_scripts.errors import TrainingError
 from sd_scripts.params.config_file import read_config
+from sd_scripts.params.events import Request
 
 FIRST_LOG_BYTES = 48_000
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+BUTTONS: dict[str, tuple[str, Literal["primary", "secondary", "stop"]]] = {
+    "save": ("Save now", "secondary"),
+    "sample": ("Draw samples now", "secondary"),
+    "pause": ("Pause", "secondary"),
+    "stop": ("Stop", "secondary"),
+    "kill": ("Stop now, without saving", "stop"),
+    "resume": ("Resume", "primary"),
+}
+"""Buttons that a run's state shows and hides: label and look."""
+ANSWERS: dict[Request, str] = {
+    "save": "A file and a state to resume from are saved after the step in hand.",
+    "sample": "Sample pictures are drawn after the step in hand.",
+    "pause": "Pausing: the step in hand is finished and saved first. “Resume” goes on from there.",
+}
 PIECES = ("header", "verdict", "charts", "table", "gallery", "files")
 
 
 @dataclass(frozen=True)
 class Page:
-    """Widgets of the page; `pieces` in the order of PIECES."""
+    """Widgets of the page; `pieces` in the order of PIECES, `buttons`, which come and go with the run's state, by what they do."""
 
     pieces: dict[str, gr.HTML]
     log: gr.HTML
     settings: gr.HTML
     outcome: gr.HTML
     goto: gr.HTML
-    stop: gr.Button
-    kill: gr.Button
-    resume: gr.Button
+    buttons: dict[str, gr.Button]
     again: gr.Button
 
 
@@ -49,24 +64,21 @@ def draw(desk: Desk, blocks: gr.Blocks) -> None:
     page = _widgets(desk)
     run_id = gr.State("")
     seen = gr.State({})
-    outputs = [seen, *page.pieces.values(), page.log, page.stop, page.kill, page.resume]
+    outputs = [seen, *page.pieces.values(), page.log, *page.buttons.values()]
     watcher = Watcher(desk)
     timer = gr.Timer(desk.settings.poll_seconds)
     opened = blocks.load(_run_id, None, run_id, **QUIET)
     opened.then(watcher.poll, [run_id, seen], outputs, **QUIET).then(watcher.settings, run_id, page.settings, **QUIET)
     timer.tick(watcher.poll, [run_id, seen], outputs, **QUIET)
-    page.stop.click(_answered(watcher.stop), run_id, page.outcome, **QUIET)
-    page.kill.click(_answered(watcher.kill), run_id, page.outcome, **QUIET)
-    page.resume.click(_answered(watcher.resume), run_id, page.outcome, **QUIET)
+    for name, button in page.buttons.items():
+        button.click(_answered(watcher.actions()[name]), run_id, page.outcome, **QUIET)
     page.again.click(watcher.again, run_id, [page.outcome, page.goto], **QUIET)
 
 
 def _widgets(desk: Desk) -> Page:
     pieces = {"header": html_block(tag("p", "Looking…", class_="soft"), elem_id="run-header")}
     with gr.Row(elem_id="run-buttons"):
-        stop = gr.Button("Stop", elem_id="stop", visible=False, scale=0)
-        kill = gr.Button("Stop now, without saving", elem_id="kill", variant="stop", visible=False, scale=0)
-        resume = gr.Button("Resume", elem_id="resume", variant="primary", visible=False, scale=0)
+        buttons = {name: gr.Button(label, elem_id=name, variant=variant, visible=False, scale=0) for name, (label, variant) in BUTTONS.items()}
         again = gr.Button("Train again with changes", elem_id="again", scale=0)
     outcome = html_block(elem_id="outcome")
     pieces["verdict"] = html_block(elem_id="run-verdict")
@@ -86,7 +98,7 @@ def _widgets(desk: Desk) -> Page:
             settings = html_block(elem_id="run-settings", elem_classes=["card"])
     log = html_block(elem_id="log-feed", elem_classes=["channel"])
     goto = html_block(elem_id="goto", elem_classes=["channel"])
-    return Page({name: pieces[name] for name in PIECES}, log, settings, outcome, goto, stop, kill, resume, again)
+    return Page({name: pieces[name] for name in PIECES}, log, settings, outcome, goto, buttons, again)
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,16 @@ class Watcher:
                 for title, body, key in parts
             ]
         )
+
+    def actions(self) -> dict[str, Callable[[str], str]]:
+        """What each of the buttons does: it takes the run's id and returns the sentence to show."""
+        asked = {name: partial(self.ask, name) for name in ANSWERS}
+        return {**asked, "stop": self.stop, "kill": self.kill, "resume": self.resume}
+
+    def ask(self, request: Request, run_id: str) -> str:
+        """Ask the trainer for something that it does after the step in hand."""
+        self.desk.executor.request(self.desk.run_folder(run_id), request)
+        return ANSWERS[request]
 
     def stop(self, run_id: str) -> str:
         """Soft stop."""
@@ -175,7 +197,7 @@ class Watcher:
     def _no_run(self, run_id: str, seen: dict[str, Any], failed: TrainingError) -> list[Any]:
         back = tag("a", "All runs", href=f"{self.desk.options.root_path}/runs", class_="button")
         shown = tag("div", tag("h2", "No such run" if run_id else "No run chosen"), tag("p", failed.message), back, class_="card empty")
-        return [seen, shown, *[gr.skip()] * (len(PIECES) + 4 - 1)]
+        return [seen, shown, *[gr.skip()] * (len(PIECES) + len(BUTTONS))]
 
 
 def _news(fresh: dict[str, Any], name: str, piece: Markup) -> Any:
@@ -188,11 +210,20 @@ def _news(fresh: dict[str, Any], name: str, piece: Markup) -> Any:
 
 def _buttons(view: RunView, fresh: dict[str, Any]) -> list[Any]:
     status = view.status
-    wanted = [(status.is_active and status.state != "stopping") or status.state == "queued", status.state == "stopping", status.is_resumable]
+    trains = status.state == "running" and view.step > 0
+    shown = {
+        "save": trains,
+        "sample": trains and has_prompts(view.run),
+        "pause": trains,
+        "stop": status.state == "queued" or (status.is_active and status.state != "stopping"),
+        "kill": status.state == "stopping",
+        "resume": status.is_resumable,
+    }
+    wanted = [shown[name] for name in BUTTONS]
     if fresh.get("buttons") == wanted:
-        return [gr.skip()] * 3
+        return [gr.skip()] * len(wanted)
     fresh["buttons"] = wanted
-    return [gr.update(visible=shown) for shown in wanted]
+    return [gr.update(visible=visible) for visible in wanted]
 
 
 def _answered(action: Callable[[str], str]) -> Callable[[str], Markup]:

@@ -90,6 +90,30 @@ def test_a_training_is_stopped_reloaded_resumed_and_its_file_downloaded(train_pa
     expect(page.locator("#log-text")).not_to_be_empty()
 
 
+def test_a_run_saves_draws_and_pauses_when_asked(train_page: Page, material: Material, server: Server) -> None:
+    page = train_page
+    prompts = server.folder / "prompts.txt"
+    prompts.write_text("a square --w 64 --h 64 --s 1 --d 1", "utf-8")
+    values = {**SMALL, "output_name": "asked", "max_train_steps": 4000, "sample_prompts": str(prompts), "sample_every_n_steps": 4000}
+    open_config(page, server, values, material)
+    start(page)
+    expect(page.locator("#save")).to_be_visible(timeout=120_000)
+    page.locator("#save").click()
+    expect(page.get_by_label(re.compile(r"Download asked-step\d{8}\.safetensors"))).to_be_visible(timeout=60_000)
+    expect(page.locator("table.samples img")).to_have_count(0)
+    page.locator("#sample").click()
+    expect(page.locator("table.samples img")).to_have_count(1, timeout=60_000)
+    page.locator("#pause").click()
+    expect(page.locator(STATE)).to_contain_text("paused", timeout=60_000)
+    paused_at = int(re.match(r"[\d,]+", page.locator(STEP).inner_text())[0].replace(",", ""))
+    page.locator("#resume").click()
+    expect(page.locator("#pause")).to_be_visible(timeout=60_000)
+    expect(page.locator(STEP)).not_to_have_text(f"{paused_at:,} of 4,000 steps", timeout=60_000)
+    page.locator("#stop").click()
+    expect(page.locator(STATE)).to_contain_text("stopped", timeout=60_000)
+    assert int(re.match(r"[\d,]+", page.locator(STEP).inner_text())[0].replace(",", "")) > paused_at
+
+
 def test_two_viewers_see_the_same_run_and_a_restart_of_the_server_loses_nothing(
     train_page: Page, material: Material, server: Server, open_page: Callable[..., Page]
 ) -> None:
