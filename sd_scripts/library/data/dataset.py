@@ -33,7 +33,7 @@ class Batch:
         captions: the text of each at this step.
         flipped: whether each is mirrored.
         loss_weights: (batch,), float32: 1, `prior_loss_weight` for regularisation pictures, 0 for what fills up.
-        pixels: (batch, 3, height, width), uint8; None where latents come from a cache.
+        pixels: (batch, 3, height, width), uint8; None where they were not ordered.
         latents: (batch, channels, height/8, width/8), float32, not scaled yet; None where there is no cache.
     """
 
@@ -51,6 +51,14 @@ class Batch:
         """The same with its tensors in page-locked memory, from which an accelerator copies without waiting."""
         pinned = {name: None if value is None else value.pin_memory() for name, value in (("pixels", self.pixels), ("latents", self.latents))}
         return replace(self, loss_weights=self.loss_weights.pin_memory(), **pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A global batch to be dealt, and whether its pictures are needed: as pixels, or not, since their latents are known."""
+
+    plan: GlobalBatch
+    pixels: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Dealer:
-    """Makes the batches of one process: `dealer[global_batch]`. Safe to use from any number of worker processes, in any order.
+    """Makes the batches of one process: `dealer[order]`. Safe to use from any number of worker processes, in any order.
 
     Args:
         cached_latents: gives the latents of item numbers, mirrored or not; None: pictures are decoded instead.
@@ -107,28 +115,33 @@ class Dealer:
     prior_loss_weight: float = 1.0
     cached_latents: CachedLatents | None = None
 
-    def __getitem__(self, plan: GlobalBatch) -> Batch | TrainingError:
-        """The share of `plan`. An error comes back as a value: a worker process could not carry its parts (file, remedy) in an exception."""
+    def __getitem__(self, order: Order) -> Batch | TrainingError:
+        """The share of what is ordered. An error comes back as a value: a worker could not carry its parts (file, remedy) in an exception."""
         try:
-            return self.deal(plan)
+            return self.deal(order)
         except TrainingError as error:
             return error
 
-    def deal(self, plan: GlobalBatch) -> Batch:
-        """Read the pictures of this process's share and process their captions.
+    def shown(self, plan: GlobalBatch) -> tuple[tuple[int, bool], ...]:
+        """The pictures of this process's share of `plan`: item numbers, and whether each is mirrored."""
+        share = share_of(plan, rank=self.rank, processes=self.processes)
+        return tuple((number, self._flips(self.listing.items[number], plan, share.first_index + place)) for place, number in enumerate(share.entries))
+
+    def deal(self, order: Order) -> Batch:
+        """Read the pictures of this process's share, where they are ordered, and process their captions.
 
         Raises:
             DataError: a picture cannot be read.
         """
+        plan = order.plan
         share = share_of(plan, rank=self.rank, processes=self.processes)
         items = tuple(self.listing.items[number] for number in share.entries)
         indices = tuple(range(share.first_index, share.first_index + len(items)))
-        flipped = tuple(self._flips(item, plan, index) for item, index in zip(items, indices, strict=True))
+        flipped = tuple(flip for _, flip in self.shown(plan))
         weights = [self._weight(item) if place < share.counted else 0.0 for place, item in enumerate(items)]
-        pixels = latents = None
-        if self.cached_latents is not None:
-            latents = self.cached_latents(share.entries, flipped)
-        else:
+        latents = self.cached_latents(share.entries, flipped) if self.cached_latents is not None else None
+        pixels = None
+        if order.pixels:
             pixels = torch.stack([self._picture(item, plan, index, flip) for item, index, flip in zip(items, indices, flipped, strict=True)])
         captions = tuple(self._caption(item, plan, index) for item, index in zip(items, indices, strict=True))
         return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), pixels, latents)

@@ -11,8 +11,7 @@ import cv2
 from torch.utils.data import DataLoader, Sampler
 
 from sd_scripts.errors import RunError, TrainingError
-from sd_scripts.library.data.batches import GlobalBatch
-from sd_scripts.library.data.dataset import Batch, Dealer
+from sd_scripts.library.data.dataset import Batch, Dealer, Order
 
 READ_AHEAD = 2
 """Batches that each worker prepares beyond the one in use."""
@@ -24,8 +23,8 @@ def worker_count(wanted: int, *, processes: int) -> int:
     return max(0, min(wanted, available // processes or 1))
 
 
-def load(dealer: Dealer, plans: Iterable[GlobalBatch], *, workers: int, pin_memory: bool = False) -> Iterator[Batch]:
-    """The batches of `plans`, in order, until they end. Workers live for the whole run: epochs are no seam for them.
+def load(dealer: Dealer, orders: Iterable[Order], *, workers: int, pin_memory: bool = False) -> Iterator[Batch]:
+    """The batches of `orders`, in order, until they end. Workers live for the whole run: epochs are no seam for them.
 
     Raises:
         DataError: a picture cannot be read. It is raised when its batch is due, not when a worker met it.
@@ -34,7 +33,7 @@ def load(dealer: Dealer, plans: Iterable[GlobalBatch], *, workers: int, pin_memo
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=None,
-        sampler=_InOrder(plans),
+        sampler=_InOrder(orders),
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
@@ -59,12 +58,12 @@ def as_worker_death(error: BaseException) -> RunError | None:
     return RunError(f"A process that reads pictures died ({first_line.rstrip('. ')}).", fix=fix)
 
 
-class _InOrder(Sampler[GlobalBatch]):
-    def __init__(self, plans: Iterable[GlobalBatch]) -> None:
-        self.plans = plans
+class _InOrder(Sampler[Order]):
+    def __init__(self, orders: Iterable[Order]) -> None:
+        self.orders = orders
 
-    def __iter__(self) -> Iterator[GlobalBatch]:
-        return iter(self.plans)
+    def __iter__(self) -> Iterator[Order]:
+        return iter(self.orders)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -76,12 +76,12 @@ class Family(Protocol):
         """Read the model that `config` names onto `device`. Raises ConfigError, DataError, Diverged (NaN in the weights)."""
         ...
 
-    def encode_images(self, images: Tensor, draws: Draws) -> Tensor:
-        """Latents times `vae_scale`, float32: a sample of the posterior. `images` (batch, 3, height, width), float32, in [-1, 1]."""
+    def image_moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the posterior, unscaled, float32, each (batch, channels, height/8, width/8), of pictures in [-1, 1], float32."""
         ...
 
-    def image_moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of the posterior, unscaled, float32, each (batch, channels, height/8, width/8)."""
+    def sample_latents(self, mean: Tensor, logvar: Tensor, draws: Draws) -> Tensor:
+        """A sample of the posterior, times `vae_scale`, float32, in the moments' shape."""
         ...
 
     def encode_text(self, captions: Sequence[str]) -> TextEmbeddings:

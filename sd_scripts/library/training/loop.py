@@ -24,7 +24,7 @@ def loop(run: Run) -> Outcome:
         if batch.plan.micro_step == 0:
             method.before_step(batch.plan.step - 1, run.plan)
         draws = run.draws(batch)
-        latents = run.latents(batch, draws)
+        latents = run.pictures(batch, draws)
         noised = family.add_noise(latents, draws)
         with run.model_context(batch):
             text = run.texts(batch.captions)

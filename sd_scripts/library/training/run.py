@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 import torch
-from torch import Tensor
 
 from sd_scripts.errors import Diverged
 from sd_scripts.library.data.batches import GlobalBatch, Group, batches_from
 from sd_scripts.library.data.dataset import Batch, Dealer
-from sd_scripts.library.data.images import normalise
 from sd_scripts.library.data.loader import load
 from sd_scripts.library.diffusion.draws import Draws
 from sd_scripts.library.families.base import Family
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.training.control import Control
 from sd_scripts.library.training.memory import memory_now
+from sd_scripts.library.training.pictures import Pictures
 from sd_scripts.library.training.previews import Previews
 from sd_scripts.library.training.report import Report, StepFacts
 from sd_scripts.library.training.request import Outcome
@@ -61,6 +60,7 @@ class Run:
     loader_workers: int
     family: Family
     method: Method
+    pictures: Pictures
     texts: Texts
     updater: Updater
     runtime: Runtime
@@ -90,21 +90,14 @@ class Run:
             self.groups, seed=self.seed, processes=self.runtime.processes, accumulation=self.plan.accumulation, start_step=self.start.step
         )
         wanted = takewhile(lambda plan: plan.step <= self.plan.total_steps, plans)
-        for batch in load(self.dealer, wanted, workers=self.loader_workers, pin_memory=self.runtime.device.type == "cuda"):
+        orders = map(self.pictures.order, wanted)
+        for batch in load(self.dealer, orders, workers=self.loader_workers, pin_memory=self.runtime.device.type == "cuda"):
             self._window.append(batch.plan)
             yield batch
 
     def draws(self, batch: Batch) -> Draws:
         """The generators of a batch's pictures."""
         return Draws(self.seed, batch.plan.epoch, batch.plan.step, batch.indices)
-
-    def latents(self, batch: Batch, draws: Draws) -> Tensor:
-        """Scaled latents, from the cache or encoded now, (batch, channels, height/8, width/8), float32, on the device."""
-        if batch.latents is not None:
-            return batch.latents.to(self.runtime.device, non_blocking=True) * self.family.vae_scale
-        if batch.pixels is None:
-            raise ValueError("a batch has neither pixels nor latents")
-        return self.family.encode_images(normalise(batch.pixels.to(self.runtime.device, non_blocking=True)), draws)
 
     def model_context(self, batch: Batch) -> AbstractContextManager[None]:
         """Where the model computes: mixed precision as configured, dropout drawn for this place in the run."""

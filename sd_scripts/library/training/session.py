@@ -28,6 +28,7 @@ from sd_scripts.library.training.curves import open_curves
 from sd_scripts.library.training.loop import loop
 from sd_scripts.library.training.memory import as_out_of_memory
 from sd_scripts.library.training.metadata import RunFacts, file_metadata, training_metadata
+from sd_scripts.library.training.pictures import Pictures, can_keep
 from sd_scripts.library.training.previews import make_previews
 from sd_scripts.library.training.report import LossAverage, Report
 from sd_scripts.library.training.request import Outcome, Request
@@ -111,6 +112,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         loader_workers=_workers(config, cache, runtime),
         family=family,
         method=method,
+        pictures=Pictures(family, dealer, runtime.device, keep=cache is None and can_keep(listing, plan, FAMILIES[config.command.family])),
         texts=Texts(family, keep=plan.text_encoder_stop_step == 0 and captions_repeat(rules) and not config[ClipText].no_token_padding),
         updater=updater,
         runtime=runtime,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sd_scripts.errors import ConfigError
-from sd_scripts.params.cache import Cache, Loader
+from sd_scripts.params.cache import Cache
 from sd_scripts.params.captions import Captions
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Folders
@@ -101,14 +101,6 @@ def caption_extension_is_an_ending(config: Config) -> Iterator[Problem]:
         yield warning("caption_extention", message, "Write caption_extension.")
 
 
-def persistent_workers_need_workers(config: Config) -> Iterator[Problem]:
-    """Without loader processes there are none to keep."""
-    loader = config[Loader]
-    if loader.persistent_data_loader_workers and not loader.max_data_loader_n_workers:
-        fix = "Set max_data_loader_n_workers above 0, or leave it out."
-        yield warning("persistent_data_loader_workers", "It has no effect without loader processes.", fix)
-
-
 RULES: tuple[Rule, ...] = (
     data_is_named,
     resolution_is_readable,
@@ -116,5 +108,4 @@ RULES: tuple[Rule, ...] = (
     cached_latents_do_not_change,
     kept_tokens_need_shuffling,
     caption_extension_is_an_ending,
-    persistent_workers_need_workers,
 )

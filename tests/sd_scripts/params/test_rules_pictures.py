@@ -93,8 +93,3 @@ def test_a_caption_ending_has_a_dot():
 
 def test_the_old_spelling_is_named():
     assert found(pictures.caption_extension_is_an_ending, caption_extention=".txt") == [("caption_extention", "warning")]
-
-
-def test_persistent_workers_need_workers():
-    values = {"persistent_data_loader_workers": True, "max_data_loader_n_workers": 0}
-    assert found(pictures.persistent_workers_need_workers, **values) == [("persistent_data_loader_workers", "warning")]

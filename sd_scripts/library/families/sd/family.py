@@ -71,9 +71,8 @@ class SD:
             posterior = self.vae.encode(images.to(device, self._vae_dtype)).latent_dist
         return posterior.mean.float(), posterior.logvar.float()
 
-    def encode_images(self, images: Tensor, draws: Draws) -> Tensor:
+    def sample_latents(self, mean: Tensor, logvar: Tensor, draws: Draws) -> Tensor:
         """A sample of the posterior times `vae_scale`, (batch, 4, height/8, width/8), float32; its noise is `draws.items("vae")`."""
-        mean, logvar = self.image_moments(images)
         noise = randn_per_item(draws.items("vae"), mean.shape[1:]).to(mean.device)
         return (mean + torch.exp(0.5 * logvar) * noise) * self.vae_scale
 
