@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from demo.judge import mean_likeness, read_pictures
+from demo.make_dataset import DATASET
 
 ROOT = Path(__file__).parents[2]
 AWKWARD = "Träining 'stüdio' 画像"
@@ -30,6 +34,17 @@ def clean_environment(home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home)}
 
 
+def likeness_by_step(run: Path) -> tuple[float, float]:
+    """How like the dataset the run's sample pictures are, before the first step and at the end: 0 to 1."""
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text("utf-8").splitlines()]
+    pictures: dict[int, list[Image.Image]] = {}
+    for event in events:
+        if event["kind"] == "sample":
+            pictures.setdefault(event["step"], []).append(Image.open(run.parents[1] / event["path"]))
+    dataset = read_pictures(DATASET)
+    return mean_likeness(pictures[min(pictures)], dataset), mean_likeness(pictures[max(pictures)], dataset)
+
+
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.timeout(900)
@@ -45,4 +60,7 @@ def test_the_demo_command_installs_trains_and_says_where_the_result_is(fresh, tm
     listed = subprocess.run(
         [sys.executable, "gui.py", "runs", "--json"], cwd=fresh, env=clean_environment(tmp_path), capture_output=True, text=True, check=True
     )
-    assert [run["state"] for run in json.loads(listed.stdout)] == ["finished"]
+    (run,) = json.loads(listed.stdout)
+    assert run["state"] == "finished"
+    before, after = likeness_by_step(fresh / "runs" / run["id"])
+    assert before < 0.1 and after > 0.5, f"likeness to the dataset: {before:.2f} before, {after:.2f} after"
