@@ -21,7 +21,7 @@ def draw(desk: Desk) -> None:
     """Build the page inside the current Blocks."""
     html_block(tag("div", tag("h1", "About"), class_="page-title"))
     html_block(_what(), elem_classes=["card"])
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_id="about-panels"):
         html_block(join(tag("h2", "This machine"), _facts(_machine())), elem_classes=["card"])
         html_block(join(tag("h2", "Where things are"), _facts(_places(desk))), elem_classes=["card"])
 
