@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -108,6 +109,14 @@ def material(server: Server) -> Material:
         Image.new("RGB", (64, 64), (40 * number, 90, 200 - 30 * number)).save(pictures / f"{number}.png")
         (pictures / f"{number}.txt").write_text(f"a square, number {number}", "utf-8")
     return Material(build_sd15_micro(server.folder / "micro.safetensors"), pictures)
+
+
+@pytest.fixture(scope="session")
+def demo(server: Server) -> Material:
+    """The embedded demo's model and dataset, under the server's folder."""
+    folder = server.folder / "demo 画像"
+    shutil.copytree(ROOT / "demo" / "dataset", folder / "dataset")
+    return Material(Path(shutil.copy(ROOT / "demo" / "model.safetensors", folder)), folder / "dataset")
 
 
 @pytest.fixture(scope="session")

@@ -61,25 +61,25 @@ def header_of(path: Path) -> dict[str, object]:
         return json.loads(file.read(length))
 
 
-def test_a_training_is_stopped_reloaded_resumed_and_its_file_downloaded(train_page: Page, material: Material, server: Server, tmp_path: Path) -> None:
+def test_the_demo_is_trained_stopped_reloaded_resumed_and_its_file_downloaded(train_page: Page, demo: Material, tmp_path: Path) -> None:
     page = train_page
-    fill_in(page, material, name="kätzchen 猫", steps=240, save_state=True)
-    fill(page, {"prompts": "a square --w 64 --h 64 --s 2 --d 1", "sample_every_n_steps": "120"})
+    fill_in(page, demo, name="kätzchen 猫", steps=80, resolution="128,128", save_state=True)
+    fill(page, {"prompts": "a zibbit on a blue ground --w 128 --h 128 --s 4 --d 1", "sample_every_n_steps": "40"})
     run_id = start(page)
-    expect(page.locator(STEP)).to_have_text(re.compile(r"^[1-9]\d* of 240 steps"), timeout=120_000)
+    expect(page.locator(STEP)).to_have_text(re.compile(r"^[1-9]\d* of 80 steps"), timeout=120_000)
     page.locator("#stop").click()
     expect(page.locator(STATE)).to_contain_text("stopped", timeout=60_000)
     stopped_at = int(re.match(r"\d+", page.locator(STEP).inner_text())[0])
-    assert 0 < stopped_at < 240
+    assert 0 < stopped_at < 80
     page.locator("#resume").click()
     expect(page.locator(STATE)).to_contain_text("running", timeout=60_000)
     page.reload()
     expect(page.locator(STATE)).to_contain_text("finished", timeout=180_000)
-    expect(page.locator(STEP)).to_have_text("240 of 240 steps")
+    expect(page.locator(STEP)).to_have_text("80 of 80 steps")
     assert run_id == page.url.split("id=")[1]
     pictures = page.locator("table.samples img")
     expect(pictures.first).to_be_visible()
-    assert pictures.first.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 64
+    assert pictures.first.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 128
     with page.expect_download() as download:
         page.get_by_label("Download kätzchen 猫.safetensors").click()
     download.value.save_as(tmp_path / "file.safetensors")

@@ -63,8 +63,10 @@ class Previews:
             self._keep(preview, step=step, epoch=epoch)
             self.report.phase("sampling", done, len(mine))
 
-        draw_previews(self.family, mine, autocast=self.runtime.autocast, on_image=keep)
-        self.family.vae.to(vae_device)
+        try:
+            draw_previews(self.family, mine, autocast=self.runtime.autocast, on_image=keep)
+        finally:
+            self.family.vae.to(vae_device)
 
     def _keep(self, preview: Preview, *, step: int, epoch: int | None) -> None:
         path = preview_path(self.folder, self.name, preview.prompt, step=step, epoch=epoch)
