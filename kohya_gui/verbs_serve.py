@@ -25,6 +25,8 @@ def run(arguments: Namespace) -> int:
     for note in login.notes:
         print(note, file=sys.stderr)
     settings = settings_of(arguments)
+    for key in settings.ignored:
+        print(f"note: {key} in the settings file has no effect: it is not known here.", file=sys.stderr)
     adopt_all(settings.runs_dir)
 
     def ready(url: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from kohya_gui.configs import Draft
 from kohya_gui.markup import Markup, tag
 from kohya_gui.text import Words
+from sd_scripts.params.applies import unmet
 from sd_scripts.params.commands import Command
 from sd_scripts.params.config import Config
 from sd_scripts.params.problem import Problem
@@ -68,10 +69,9 @@ def not_applicable(command: Command, config: Config, words: Words) -> dict[str, 
             if fixed:
                 reasons[parameter.name] = fixed
                 continue
-            for condition in (section.when, parameter.hints.when):
-                reason = _unmet(condition or {}, command, config, words)
-                if reason:
-                    reasons[parameter.name] = reason
+            condition = unmet(command, parameter.name, config.value)
+            if condition is not None:
+                reasons[parameter.name] = _reason(words.label(command.parameter(condition[0])), condition[1])
     return reasons
 
 
@@ -91,19 +91,13 @@ def _digest(draft: Draft) -> str:
     return hashlib.blake2b(repr(values).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
 
 
-def _unmet(condition: Mapping[str, object], command: Command, config: Config, words: Words) -> str:
-    for name, wanted in condition.items():
-        value = config.value(name)
-        label = words.label(command.parameter(name))
-        if wanted is True and not value:
-            return f"Needs “{label}”."
-        if wanted is False and value:
-            return f"Not together with “{label}”."
-        if wanted is not True and wanted is not False:
-            allowed = wanted if isinstance(wanted, tuple) else (wanted,)
-            if value not in allowed:
-                return f"Only where “{label}” is {' or '.join(str(item) for item in allowed)}."
-    return ""
+def _reason(label: str, wanted: object) -> str:
+    if wanted is True:
+        return f"Needs “{label}”."
+    if wanted is False:
+        return f"Not together with “{label}”."
+    allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+    return f"Only where “{label}” is {' or '.join(map(str, allowed))}."
 
 
 def _section_marks(section: SectionFacts, config: Config, problems: Mapping[str, Sequence[str]], changed: Mapping[str, str]) -> dict[str, Any]:

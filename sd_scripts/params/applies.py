@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sd_scripts.params.commands import Command
 
 
 def applies(command: Command, name: str, value_of: Callable[[str], object]) -> bool:
     """Whether the option called `name` has an effect, given the other options' values (`config.value`, or a form's lookup)."""
-    own = command.parameter(name).hints.when
-    section = command.section(name).when
-    return all(_holds(when, command, value_of) for when in (own, section) if when is not None)
+    return unmet(command, name, value_of) is None
+
+
+def unmet(command: Command, name: str, value_of: Callable[[str], object]) -> tuple[str, object] | None:
+    """The first condition under which the option would have an effect and that does not hold: another option, and its wanted value."""
+    for when in (command.section(name).when, command.parameter(name).hints.when):
+        for other, wanted in (when or {}).items():
+            if other in command.by_name and not _matches(value_of(other), wanted):
+                return other, wanted
+    return None
 
 
 def why_not(command: Command, name: str, value_of: Callable[[str], object]) -> str:
     """What would have to be for the option to have an effect, in words; "" if it has one."""
-    for when in (command.section(name).when, command.parameter(name).hints.when):
-        for other, wanted in (when or {}).items():
-            if other in command.by_name and not _matches(value_of(other), wanted):
-                return f"{other} {_words(wanted)}"
-    return ""
-
-
-def _holds(when: Mapping[str, object], command: Command, value_of: Callable[[str], object]) -> bool:
-    return all(_matches(value_of(other), wanted) for other, wanted in when.items() if other in command.by_name)
+    found = unmet(command, name, value_of)
+    return f"{found[0]} {_words(found[1])}" if found else ""
 
 
 def _matches(value: object, wanted: object) -> bool:
