@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sd_scripts.errors import ConfigError, TrainingError
 from sd_scripts.params.commands import COMMANDS
@@ -24,6 +25,7 @@ WITHOUT_EFFECT = {
     "--use-rocm": "setup.py finds the device and its torch build",
     "--do_not_use_shell": "commands never go through a shell",
     "--noverify": "the installation is checked by setup.py alone",
+    "--requirements": "setup.py installs what requirements.txt pins",
 }
 
 
@@ -56,9 +58,9 @@ def _gui(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", metavar="NAME", help="language of the page")
     parser.add_argument("--root_path", default="", metavar="PREFIX", help="prefix under which a reverse proxy serves the page")
     parser.add_argument("--debug", action="store_true", help="log more")
-    parser.add_argument("--requirements", metavar="FILE", help=argparse.SUPPRESS)
     for flag in WITHOUT_EFFECT:
-        parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
+        takes: dict[str, Any] = {"metavar": "FILE"} if flag == "--requirements" else {"action": "store_true"}
+        parser.add_argument(flag, **takes, help=argparse.SUPPRESS)
     _settings(parser)
 
 
