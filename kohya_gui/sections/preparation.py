@@ -40,43 +40,13 @@ class DatasetPreparation(FormSection):
         """The tool's own fields."""
         html_block(tag("p", BLURB, class_="soft"))
         self.inputs = [
-            gr.Textbox(
-                label="Pictures to copy",
-                info="The folder they are in now. They stay there.",
-                elem_id="p-source",
-                elem_classes=["field", "wide", "path-folder"],
-            ),
-            gr.Textbox(
-                label="Name", info="The word that will call the thing up, such as sks or its name.", elem_id="p-instance", elem_classes=["field"]
-            ),
-            gr.Textbox(label="Class", info="What kind of thing it is, such as cat, person or style.", elem_id="p-class", elem_classes=["field"]),
-            gr.Number(
-                label="Repeats",
-                info="How often each picture comes in an epoch.",
-                value=10,
-                minimum=1,
-                precision=0,
-                elem_id="p-repeats",
-                elem_classes=["field"],
-            ),
-            gr.Textbox(
-                label="Destination", info="A new folder for the copies.", elem_id="p-destination", elem_classes=["field", "wide", "path-folder"]
-            ),
-            gr.Textbox(
-                label="Regularisation pictures",
-                info="Optional: pictures of the class in general.",
-                elem_id="p-reg",
-                elem_classes=["field", "wide", "path-folder"],
-            ),
-            gr.Number(
-                label="Regularisation repeats",
-                info="How often each of these comes.",
-                value=1,
-                minimum=1,
-                precision=0,
-                elem_id="p-reg-repeats",
-                elem_classes=["field"],
-            ),
+            _folder("Pictures to copy", "The folder they are in now. They stay there.", "p-source"),
+            _word("Name", "The word that will call the thing up, such as sks or its name.", "p-instance"),
+            _word("Class", "What kind of thing it is, such as cat, person or style.", "p-class"),
+            _count("Repeats", "How often each picture comes in an epoch.", "p-repeats", value=10),
+            _folder("Destination", "A new folder for the copies.", "p-destination"),
+            _folder("Regularisation pictures", "Optional: pictures of the class in general.", "p-reg"),
+            _count("Regularisation repeats", "How often each of these comes.", "p-reg-repeats", value=1),
         ]
         self.button = gr.Button("Copy the pictures", elem_id="prepare-button")
         self.result = html_block(elem_id="prepare-result")
@@ -105,6 +75,18 @@ class DatasetPreparation(FormSection):
             folders["reg_data_dir"] = str(made.reg_data_dir)
         copied = f"Copied {plural(made.pictures, 'picture')} and {plural(made.captions, 'caption')} to {wanted.image_folder}."
         return _told("good", f"{copied} The folder fields point there now."), folders
+
+
+def _folder(label: str, info: str, elem_id: str) -> gr.Textbox:
+    return gr.Textbox(label=label, info=info, elem_id=elem_id, elem_classes=["field", "wide", "path-folder"])
+
+
+def _word(label: str, info: str, elem_id: str) -> gr.Textbox:
+    return gr.Textbox(label=label, info=info, elem_id=elem_id, elem_classes=["field"])
+
+
+def _count(label: str, info: str, elem_id: str, *, value: int) -> gr.Number:
+    return gr.Number(label=label, info=info, value=value, minimum=1, precision=0, elem_id=elem_id, elem_classes=["field"])
 
 
 def _told(tone: str, sentence: str) -> Markup:
