@@ -30,7 +30,7 @@ class Draft:
     """`given` holds typed values by option name, `wrong` what could not be typed (as text, so that nothing typed is lost).
 
     `base` is what a reset goes back to: the values of the preset or file that was opened. `prompts` are the lines of the sample prompts as typed,
-    empty ones too. `studio` is the config's own table, kept keys among it.
+    empty ones too. `studio` is the config's own table, kept keys among it. `file` is the config file that was opened or saved last, "" without one.
     """
 
     given: Mapping[str, object] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Draft:
     base: Mapping[str, object] = field(default_factory=dict)
     prompts: str = ""
     studio: Mapping[str, Any] = field(default_factory=dict)
-    source: str = ""
+    file: str = ""
 
     def with_value(self, command: Command, name: str, value: object, *, text: str = "") -> Draft:
         """The draft after one field was changed to `value` (None: emptied); `text` is what was typed, kept where it makes no value."""
@@ -85,10 +85,10 @@ class Draft:
         return config, [*problems, *check(config)]
 
 
-def draft_of(config: Config, *, source: str = "") -> Draft:
+def draft_of(config: Config, *, file: str = "") -> Draft:
     """The draft that shows a config, unchanged."""
     given = dict(config.given)
-    return Draft(given=given, base=given, prompts=str(config.studio.get(STUDIO_PROMPTS, "")), studio=dict(config.studio), source=source)
+    return Draft(given=given, base=given, prompts=str(config.studio.get(STUDIO_PROMPTS, "")), studio=dict(config.studio), file=file)
 
 
 def presets(folder: Path = PRESETS) -> dict[str, Path]:
@@ -109,7 +109,7 @@ def start_draft(command: Command, settings: Settings) -> Draft:
     opened = import_any(available[settings.preset], command).config
     own = {name: value for name, value in settings.defaults.items() if name in command.by_name}
     folders = {"output_dir": str(settings.output_dir)} if "output_dir" in command.by_name else {}
-    return draft_of(make_config(command, {**folders, **opened.given, **own}, opened.studio), source=settings.preset)
+    return draft_of(make_config(command, {**folders, **opened.given, **own}, opened.studio))
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,9 @@ def _told(record: Mapping[str, Any]) -> Outcome:
     reason = str(record.get("reason") or "")
     if code == 3:
         return Outcome("paused" if reason == "paused" else "stopped", _sentence(reason or "stopped on request"), exit_code=3)
-    return Outcome(
-        "failed" if code else "finished", _sentence(reason or (f"the trainer ended with exit code {code}" if code else "done")), exit_code=code
-    )
+    if code:
+        return Outcome("failed", _sentence(reason or f"the trainer ended with exit code {code}"), exit_code=code)
+    return Outcome("finished", "All steps are done.", exit_code=0)
 
 
 def _untold(exit_code: int | None, trainer: int | None) -> Outcome:

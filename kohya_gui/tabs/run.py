@@ -169,7 +169,7 @@ class Watcher:
             config = read_config(self.desk.run_folder(run_id) / CONFIG_FILE, self.desk.command)
         except TrainingError as failed:
             return told("bad", str(failed)), Markup()
-        self.desk.drafts.write(self.desk.user_of(request), draft_of(config, source=run_id))
+        self.desk.drafts.write(self.desk.user_of(request), draft_of(config))
         return Markup(), tag("span", data_href=f"{self.desk.options.root_path}/", hidden=True)
 
     def _makers(self) -> dict[str, Callable[[RunView], Markup]]:

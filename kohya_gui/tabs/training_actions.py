@@ -124,7 +124,8 @@ class TrainingActions:
         """Open a config file of this machine."""
         if not path.strip():
             raise ConfigError("", "No file is named.", fix="Write or browse to a .toml or .json file.")
-        return self._open(self.desk.roots.resolve(path.strip()), request, source=Path(path).name)
+        found = self.desk.roots.resolve(path.strip())
+        return self._open(found, request, source=found.name, file=str(found))
 
     def open_upload(self, path: str, request: gr.Request) -> tuple[dict[Component, Any], Markup]:
         """Open a config file that the browser sent."""
@@ -146,26 +147,29 @@ class TrainingActions:
         return self._shown(fresh, before), told("good", "The form is as new.")
 
     def save(self, path: str, values: Mapping[Component, Any], request: gr.Request) -> Markup:
-        """Write the form as a TOML config file on this machine."""
-        _, draft = self._collect(values, request)
+        """Write the form as a TOML config file on this machine. It replaces no file but the one that was opened or saved last."""
+        user, draft = self._collect(values, request)
         if not path.strip():
             raise ConfigError("", "No file is named.", fix="Write a path such as configs/cat.toml.")
         target = Path(path.strip())
         target = self.desk.roots.resolve(target if target.suffix == ".toml" else target.with_name(target.name + ".toml"))
         if draft.wrong:
             raise ConfigError(next(iter(draft.wrong)), "It cannot be saved as it stands.", fix="Mend the marked fields first.")
+        if target.exists() and str(target) != draft.file:
+            raise ConfigError("", f"{target} exists, and is not the file that was opened.", fix="Choose another name, or open it first.")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_config(target, draft.config(self.desk.command)[0])
         except OSError as failed:
             raise RunError(f"{target} cannot be written: {failed.strerror}.", fix="Choose another place.") from failed
+        self.desk.drafts.update(user, lambda draft: dataclasses.replace(draft, file=str(target)))
         return told("good", f"Saved as {target}.")
 
-    def _open(self, path: Path, request: gr.Request, *, source: str, keep: Sequence[str] = ()) -> tuple[dict[Component, Any], Markup]:
+    def _open(self, path: Path, request: gr.Request, *, source: str, file: str = "", keep: Sequence[str] = ()) -> tuple[dict[Component, Any], Markup]:
         user = self.desk.user_of(request)
         imported = import_any(path, self.desk.command)
         before = self.desk.drafts.read(user)
-        draft = draft_of(imported.config, source=source)
+        draft = draft_of(imported.config, file=file)
         kept = {name: before.given[name] for name in keep if name in before.given}
         draft = dataclasses.replace(
             draft, given={**draft.given, **kept}, base={**draft.base, **kept}, prompts=draft.prompts or (before.prompts if keep else "")

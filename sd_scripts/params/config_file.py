@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,12 +79,18 @@ def dumps(config: Config) -> str:
 
 
 def write_config(path: Path | str, config: Config) -> None:
-    """Write the config to `path`, replacing what is there.
+    """Write the config to `path`, replacing what is there all at once: a write that fails leaves the old file.
 
     Raises:
         OSError: the file cannot be written.
     """
-    Path(path).write_text(dumps(config), encoding="utf-8", newline="\n")
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(dumps(config), encoding="utf-8", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _is_written(name: str, *, secret: bool) -> bool:

@@ -84,6 +84,20 @@ def test_a_config_is_saved_and_opened_again(train_page: Page, server: Server) ->
     expect(field(train_page, "network_dim")).to_have_value("16")
     train_page.locator("#config-open").click()
     expect(field(train_page, "network_dim")).to_have_value("24")
+    fill(train_page, {"network_dim": "28"})
+    train_page.locator("#config-save").click()
+    expect(train_page.locator("#outcome")).to_contain_text("Saved")
+    assert tomllib.loads(path.read_text("utf-8"))["network_dim"] == 28
+
+
+def test_a_file_that_was_not_opened_is_not_replaced(train_page: Page, server: Server) -> None:
+    path = server.folder / "configs" / "somebody's.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("network_dim = 3\n", "utf-8")
+    train_page.locator("#config-path").locator("textarea, input").first.fill(str(path))
+    train_page.locator("#config-save").click()
+    expect(train_page.locator("#outcome")).to_contain_text("is not the file that was opened")
+    assert path.read_text("utf-8") == "network_dim = 3\n"
 
 
 def test_a_kohya_gui_file_opens_and_lists_what_it_did_not_take(train_page: Page, tmp_path: Path) -> None:

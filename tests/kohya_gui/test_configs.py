@@ -64,7 +64,7 @@ def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_draft_survives_a_restart(tmp_path: Path) -> None:
-    draft = Draft(given={"network_dim": 8, "text_encoder_lr": (5e-5,)}, wrong={"seed": "x"}, prompts="猫", studio={"kept": {"a": 1}}, source="s")
+    draft = Draft(given={"network_dim": 8, "text_encoder_lr": (5e-5,)}, wrong={"seed": "x"}, prompts="猫", studio={"kept": {"a": 1}}, file="s")
     Drafts(tmp_path, LORA, Draft()).write("ann", draft)
     assert Drafts(tmp_path, LORA, Draft()).read("ann") == draft
 
@@ -82,10 +82,10 @@ def test_a_secret_is_never_in_a_drafts_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"given": 3, "x": 1}'])
 def test_a_broken_draft_file_means_an_empty_form(tmp_path: Path, text: str) -> None:
-    drafts = Drafts(tmp_path, LORA, Draft(source="start"))
+    drafts = Drafts(tmp_path, LORA, Draft(file="start"))
     drafts.write("ann", Draft(prompts="x"))
     next(tmp_path.glob("*.json")).write_text(text)
-    assert Drafts(tmp_path, LORA, Draft(source="start")).read("ann").source == "start"
+    assert Drafts(tmp_path, LORA, Draft(file="start")).read("ann").file == "start"
 
 
 def test_a_drafts_prompts_stand_beside_it_as_a_prompt_file(tmp_path: Path) -> None:
