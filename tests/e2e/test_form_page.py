@@ -162,6 +162,8 @@ def test_no_page_is_wider_than_a_phone_and_the_menu_leads_on(server: Server, ope
         page.goto(server.url + path)
         page.wait_for_function("document.querySelector('#live')?.childElementCount > 0")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        squeezed = "[...document.querySelectorAll('dd, p, li, td')].filter((e) => e.offsetParent && e.textContent.length > 12 && e.clientWidth < 60)"
+        assert page.evaluate(f"{squeezed}.map((e) => e.textContent)") == []
     expect(page.get_by_role("link", name="Runs")).to_be_hidden()
     page.get_by_label("Menu").click()
     page.get_by_role("link", name="Runs").click()
