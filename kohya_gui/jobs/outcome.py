@@ -100,7 +100,7 @@ def _told(record: Mapping[str, Any]) -> Outcome:
         return Outcome("paused" if reason == "paused" else "stopped", _sentence(reason or "stopped on request"), exit_code=3)
     if code:
         return Outcome("failed", _sentence(reason or f"the trainer ended with exit code {code}"), exit_code=code)
-    return Outcome("finished", "All steps are done.", exit_code=0)
+    return Outcome("finished", _sentence(reason) if reason not in ("", "finished") else "All steps are done.", exit_code=0)
 
 
 def _untold(exit_code: int | None, trainer: int | None) -> Outcome:
