@@ -32,7 +32,7 @@ class Show(Protocol):
 def follow(run: Path, show: Show, *, interrupted: Callable[[], bool] = lambda: False) -> RunView:
     """Look at a run until it has ended, and return the last view. A run that lost its supervisor on the way gets another one.
 
-    `interrupted` is asked at every look; True means that nobody wants to know any more. Ctrl-C comes out as KeyboardInterrupt.
+    `interrupted` is asked at every look; True means that nobody wants to know any more.
     """
     view = RunView(run).refresh()
     pause = threading.Event()

@@ -114,7 +114,7 @@ def follow_and_stop_now(executor: CommandExecutor, run: Path) -> RunView:
     except TrainingError:
         # It ended by itself in this moment.
         pass
-    return follow_and_stop(executor, run, Terminal())
+    return follow_and_stop(executor, run, Terminal(), asked=True)
 
 
 def tell_result(view: RunView) -> None:

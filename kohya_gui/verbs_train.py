@@ -6,6 +6,8 @@ import json
 import signal
 import sys
 from argparse import Namespace
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kohya_gui.follow import JsonLines, Show, Terminal, exit_code, final_files, follow
@@ -32,15 +34,31 @@ def run(arguments: Namespace) -> int:
     return exit_code(view.status)
 
 
-def follow_and_stop(executor: CommandExecutor, run: Path, show: Show) -> RunView:
-    """Follow a run to its end. Ctrl-C asks it to save and stop; once more ends it at once."""
-    presses = 0
-    while True:
-        try:
-            return follow(run, show)
-        except KeyboardInterrupt:
-            presses += 1
-            _ask_to_stop(executor, run, hard=presses > 1)
+def follow_and_stop(executor: CommandExecutor, run: Path, show: Show, *, asked: bool = False) -> RunView:
+    """Follow a run to its end. Ctrl-C asks it to save and stop, where nobody `asked` yet; once more ends it at once. For the main thread only."""
+    served = 0
+
+    def serve() -> bool:
+        nonlocal served
+        while served < len(presses):
+            served += 1
+            _ask_to_stop(executor, run, hard=asked or served > 1)
+        return False
+
+    with _counted_presses() as presses:
+        return follow(run, show, interrupted=serve)
+
+
+@contextmanager
+def _counted_presses() -> Generator[list[int]]:
+    """Ctrl-C, or a request to terminate, becomes an entry of the list: as an exception it would cut a line that is just being printed."""
+    presses: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: presses.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield presses
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _ask_to_stop(executor: CommandExecutor, run: Path, *, hard: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -192,20 +193,60 @@ def test_following_passes_on_every_event_and_the_outcome(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("program", "presses"), [(OBEYS, 1), (FOREVER, 2)])
-def test_ctrl_c_stops_softly_and_a_second_one_at_once(tmp_path, monkeypatch, program, presses):
+def test_ctrl_c_stops_softly_and_a_second_one_at_once(tmp_path, program, presses):
     run = create_run(tmp_path, argv=[sys.executable, "-c", PROGRAM + program])
     spawn_supervisor(run)
     in_state(run, "running")
-    looks = iter([KeyboardInterrupt] * presses)
-    monkeypatch.setattr("kohya_gui.verbs_train.follow", lambda run, show: interrupt_or_follow(looks, run, show))
-    view = follow_and_stop(CommandExecutor(tmp_path), run, Terminal())
-    assert (view.status.state, exit_code(view.status)) == ("stopped", 3)
+    show = Presser(presses)
+    view = follow_and_stop(CommandExecutor(tmp_path), run, show)
+    assert (view.status.state, exit_code(view.status), show.presses) == ("stopped", 3, 0)
 
 
-def interrupt_or_follow(looks, run, show):
-    for pressed in looks:
-        raise pressed
-    return follow(run, show)
+class Presser(Terminal):
+    """Presses Ctrl-C, once at each look, as long as it has presses left."""
+
+    def __init__(self, presses: int) -> None:
+        super().__init__()
+        self.presses = presses
+
+    def update(self, view: RunView) -> None:
+        """Press, then show."""
+        if self.presses:
+            self.presses -= 1
+            os.kill(os.getpid(), signal.SIGINT)
+        super().update(view)
+
+
+class PressedWhileWriting(io.StringIO):
+    """A stream in whose first write Ctrl-C is pressed."""
+
+    def write(self, text: str) -> int:
+        """Press, then write."""
+        if not self.tell():
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().write(text)
+
+
+def test_a_stop_that_was_asked_for_already_is_hard_at_the_next_ctrl_c(tmp_path):
+    run = create_run(tmp_path, argv=[sys.executable, "-c", PROGRAM + FOREVER])
+    spawn_supervisor(run)
+    in_state(run, "running")
+    CommandExecutor(tmp_path).stop(run)
+    assert follow_and_stop(CommandExecutor(tmp_path), run, Presser(1), asked=True).status.state == "stopped"
+
+
+def test_ctrl_c_cuts_no_line_and_loses_no_event(tmp_path):
+    program = (
+        "[tell('warning', code=str(n), text='Look out.', fix='') for n in range(5)]; wait_for_stop(); tell('done', exit_code=3, reason='x', step=1)"
+    )
+    run = create_run(tmp_path, argv=[sys.executable, "-c", PROGRAM + program])
+    spawn_supervisor(run)
+    in_state(run, "running")
+    stream = PressedWhileWriting()
+    follow_and_stop(CommandExecutor(tmp_path), run, JsonLines(stream))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("code") for line in lines[:5]] == ["0", "1", "2", "3", "4"]
+    assert lines[-1]["state"] == "stopped"
 
 
 @pytest.mark.slow
