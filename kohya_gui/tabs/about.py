@@ -20,13 +20,14 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "
 def draw(desk: Desk) -> None:
     """Build the page inside the current Blocks."""
     html_block(tag("div", tag("h1", "About"), class_="page-title"))
-    html_block(_what(), elem_classes=["card"])
+    html_block(_what(shared=desk.options.share), elem_classes=["card"])
     with gr.Row(equal_height=False, elem_id="about-panels"):
         html_block(join(tag("h2", "This machine"), _facts(_machine())), elem_classes=["card"])
         html_block(join(tag("h2", "Where things are"), _facts(_places(desk))), elem_classes=["card"])
 
 
-def _what() -> Markup:
+def _what(*, shared: bool) -> Markup:
+    leaves = "What this page shows goes through a relay to whoever has the public link and the login" if shared else "Nothing leaves this machine"
     return join(
         tag("h2", "What this is"),
         tag(
@@ -36,8 +37,7 @@ def _what() -> Markup:
         ),
         tag(
             "p",
-            "Nothing leaves this machine: the page asks no other server, "
-            "and the trainer downloads nothing unless you name a model by its Hugging Face id.",
+            f"{leaves}: the page asks no other server, and the trainer downloads nothing unless you name a model by its Hugging Face id.",
         ),
         tag("p", "Licence: Apache-2.0."),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 
 from kohya_gui.tabs import about, run, runs, training
@@ -11,17 +13,17 @@ from kohya_gui.tabs.shell import NAME, shell
 
 def build_pages(desk: Desk) -> gr.Blocks:
     """Train at /, Runs at /runs, one run at /run?id=…, About at /about."""
-    root, user = desk.options.root_path, desk.options.username or None
+    frame = partial(shell, root_path=desk.options.root_path, user=desk.options.username or None, shared=desk.options.share)
     with gr.Blocks(analytics_enabled=False, title=NAME) as pages:
-        shell("train", root_path=root, user=user)
+        frame("train")
         training.draw(desk, pages)
     with pages.route("Runs", "/runs") as page:
-        shell("runs", root_path=root, user=user)
+        frame("runs")
         runs.draw(desk, page)
     with pages.route("Run", "/run") as page:
-        shell("runs", root_path=root, user=user)
+        frame("runs")
         run.draw(desk, page)
     with pages.route("About", "/about"):
-        shell("about", root_path=root, user=user)
+        frame("about")
         about.draw(desk)
     return pages

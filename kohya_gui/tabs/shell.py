@@ -43,18 +43,19 @@ def state_badge(state: str) -> Markup:
     return tag("span", Markup(mark), state, class_=f"state {state}")
 
 
-def shell(page: str, *, root_path: str, user: str | None = None) -> None:
-    """Draw the frame. `page` is the key of the page that is open, "" for none of the side bar's."""
+def shell(page: str, *, root_path: str, user: str | None = None, shared: bool = False) -> None:
+    """Draw the frame. `page` is the key of the page that is open, "" for none of the side bar's; `shared` says that a public link leads here."""
     gr.Navbar(visible=False)
-    html_block(_frame(page, root_path, user), elem_id="shell")
+    html_block(_frame(page, root_path, user, shared=shared), elem_id="shell")
 
 
-def _frame(page: str, root_path: str, user: str | None) -> Markup:
+def _frame(page: str, root_path: str, user: str | None, *, shared: bool) -> Markup:
     links = [
         tag("a", icon(key), label, href=root_path + path, class_="nav", aria_current="page" if key == page else None) for key, label, path in PAGES
     ]
     brand = tag("a", icon("brand"), NAME, href=f"{root_path}/", class_="brand")
-    side = tag("nav", brand, links, tag("div", "Everything stays on this machine.", class_="foot"), id="side", aria_label="Pages")
+    where = "A public link leads to this page." if shared else "Everything stays on this machine."
+    side = tag("nav", brand, links, tag("div", where, class_="foot"), id="side", aria_label="Pages")
     out = tag("a", f"Log out {user}", href=f"{root_path}/logout", class_="user") if user else None
     bar = tag(
         "header",
