@@ -9,14 +9,13 @@ from pathlib import Path
 from kohya_gui.jobs.states import write_whole
 from sd_scripts.errors import ConfigError, RunError
 from sd_scripts.params.config import Config, make_config
-from sd_scripts.params.samples import Samples
+from sd_scripts.params.samples import PROMPT_FILES, Samples
 
 STUDIO_PROMPTS = "prompts"
 """Key in the studio table under which a form keeps the prompts' text; it counts before the file that `sample_prompts` names."""
 
 RUN_STEM = "prompts"
 """Name, without the suffix, of the prompt file in a run folder."""
-SUFFIXES = (".txt", ".toml", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def prompts_of(config: Config) -> PromptText | None:
     if not named:
         return None
     path = Path(named)
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in PROMPT_FILES:
         raise ConfigError("sample_prompts", f"{named} is no prompt file.", fix="Use a .txt file with one prompt per line, or .toml or .json.")
     try:
         return PromptText(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"), path.suffix.lower())
@@ -71,7 +70,7 @@ def prompts_of(config: Config) -> PromptText | None:
 
 def has_prompts(run: Path) -> bool:
     """Whether the run in this folder has something to draw sample pictures of."""
-    return any((run / f"{RUN_STEM}{suffix}").exists() for suffix in SUFFIXES)
+    return any((run / f"{RUN_STEM}{suffix}").exists() for suffix in PROMPT_FILES)
 
 
 def typed_prompts(config: Config) -> PromptText | None:

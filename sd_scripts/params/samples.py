@@ -6,6 +6,9 @@ from typing import Literal
 
 from sd_scripts.params.spec import param, section
 
+PROMPT_FILES = (".txt", ".toml", ".json")
+"""Endings of a prompt file."""
+
 
 @section("Samples")
 class Samples:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sd_scripts.errors import TrainingError
-from sd_scripts.library.data.batches import GlobalBatch, share_of
+from sd_scripts.library.data.batches import GlobalBatch, Share, share_of
 from sd_scripts.library.data.images import change_color, crop, load_image, resize, to_pixels
 from sd_scripts.survey.buckets import BucketChoice, choose
 from sd_scripts.survey.captions import process_caption
@@ -124,8 +124,8 @@ class Dealer:
 
     def shown(self, plan: GlobalBatch) -> tuple[tuple[int, bool], ...]:
         """The pictures of this process's share of `plan`: item numbers, and whether each is mirrored."""
-        share = share_of(plan, rank=self.rank, processes=self.processes)
-        return tuple((number, self._flips(self.listing.items[number], plan, share.first_index + place)) for place, number in enumerate(share.entries))
+        share = self._share(plan)
+        return tuple(zip(share.entries, self._flipped(plan, share), strict=True))
 
     def deal(self, order: Order) -> Batch:
         """Read the pictures of this process's share, where they are ordered, and process their captions.
@@ -134,10 +134,10 @@ class Dealer:
             DataError: a picture cannot be read.
         """
         plan = order.plan
-        share = share_of(plan, rank=self.rank, processes=self.processes)
+        share = self._share(plan)
         items = tuple(self.listing.items[number] for number in share.entries)
         indices = tuple(range(share.first_index, share.first_index + len(items)))
-        flipped = tuple(flip for _, flip in self.shown(plan))
+        flipped = self._flipped(plan, share)
         weights = [self._weight(item) if place < share.counted else 0.0 for place, item in enumerate(items)]
         latents = self.cached_latents(share.entries, flipped) if self.cached_latents is not None else None
         pixels = None
@@ -145,6 +145,13 @@ class Dealer:
             pixels = torch.stack([self._picture(item, plan, index, flip) for item, index, flip in zip(items, indices, flipped, strict=True)])
         captions = tuple(self._caption(item, plan, index) for item, index in zip(items, indices, strict=True))
         return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), pixels, latents)
+
+    def _share(self, plan: GlobalBatch) -> Share:
+        return share_of(plan, rank=self.rank, processes=self.processes)
+
+    def _flipped(self, plan: GlobalBatch, share: Share) -> tuple[bool, ...]:
+        places = enumerate(share.entries, share.first_index)
+        return tuple(self._flips(self.listing.items[number], plan, index) for index, number in places)
 
     def _random(self, stream: str, plan: GlobalBatch, index: int) -> Random:
         return Random(seed_for(self.seed, stream, epoch=plan.epoch, step=plan.step, index=index))

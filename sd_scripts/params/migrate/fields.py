@@ -10,6 +10,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.params.cli import read_words
 from sd_scripts.params.migrate.ledger import Converter, Ledger, Row
 from sd_scripts.params.migrate.shared import NOT_SET, SHARED, STUDIO_PROMPTS, is_on, number
+from sd_scripts.params.samples import PROMPT_FILES
 
 RENAMED = {
     "max_resolution": "resolution",
@@ -25,7 +26,6 @@ RENAMED = {
     "sdxl_min_timestep": "min_timestep",
     "sdxl_max_timestep": "max_timestep",
 }
-PROMPT_FILES = (".txt", ".toml", ".json")
 ONLY_BY_TYPE = {
     "Original": ("noise_offset", "noise_offset_random_strength", "adaptive_noise_scale"),
     "Multires": ("multires_noise_iterations", "multires_noise_discount"),

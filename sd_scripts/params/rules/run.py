@@ -14,12 +14,10 @@ from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.reasons import FOR_WANDB
 from sd_scripts.params.rules.rule import Rule, is_installed, were_given
-from sd_scripts.params.samples import Samples
+from sd_scripts.params.samples import PROMPT_FILES, Samples
 from sd_scripts.params.saving import Saving, State
 from sd_scripts.params.spec import section_of
 from sd_scripts.params.text import ClipText
-
-PROMPT_FILES = (".txt", ".toml", ".json")
 
 
 def model_is_named(config: Config) -> Iterator[Problem]:
