@@ -54,7 +54,7 @@ def measure(model: Path, dtype: torch.dtype) -> dict[str, float]:
         started = time.perf_counter()
         sd = SD.load(config, device=torch.device("cpu"), weight_dtype=dtype)
         seconds = time.perf_counter() - started
-    weights = sum(weight.nbytes for part in (sd.unet, sd.vae, sd.text_encoder) for weight in part.parameters())
+    weights = sum(weight.nbytes for part in (sd.unet, sd.vae, sd.text_encoders[0]) for weight in part.parameters())
     return {
         "weights_bytes": weights,
         "before_bytes": memory.start,

@@ -26,7 +26,7 @@ from sd_scripts.params.check import Problem
 from sd_scripts.params.config import Config
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.logging import Logging
-from sd_scripts.params.memory import Precision
+from sd_scripts.params.memory import FrozenPrecision, Precision
 from sd_scripts.params.problem import error, warning
 from sd_scripts.params.saving import Saving, State
 from sd_scripts.survey.checks import Report, survey
@@ -132,6 +132,7 @@ def precision_fits_the_device(facts: Facts) -> Iterator[Problem]:
     """Number formats that the card computes in, by compute capability."""
     precision = facts.config[Precision]
     wanted = precision.mixed_precision
+    in_8_bits = precision.fp8_base or (FrozenPrecision in facts.config and facts.config[FrozenPrecision].fp8_base_unet)
     if facts.machine.kind == "cpu" and (wanted == "fp16" or precision.full_fp16):
         yield warning("mixed_precision", "There is no GPU, and fp16 is slow and coarse on a processor.", "Use bf16, or no.")
     for device in facts.machine.devices:
@@ -144,7 +145,7 @@ def precision_fits_the_device(facts: Facts) -> Iterator[Problem]:
             remedy = "Use no." if below_7 else "Use fp16."
             level = error if wanted == "bf16" and below_7 else warning
             yield level("mixed_precision", f"{wanted} needs {needed[0]}.{needed[1]} to be fast; {has}.", remedy)
-        if (precision.fp8_base or precision.fp8_base_unet) and device.capability < _FP8:
+        if in_8_bits and device.capability < _FP8:
             yield error("fp8_base", f"fp8 needs compute capability 8.9; {has}.", "Turn fp8 off.")
 
 

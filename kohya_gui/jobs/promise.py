@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from sd_scripts.params.config import Config
-from sd_scripts.params.saving import Saving, State
+from sd_scripts.params.saving import AdapterFile, Saving, State
 
 Kind = Literal["weights", "state"]
 
@@ -40,7 +40,7 @@ def promise(config: Config, plan: SavePoints | None) -> tuple[Promised, ...]:
     """
     saving, state = config[Saving], config[State]
     folder = output_folder(config)
-    extension = f".{saving.save_model_as or 'safetensors'}"
+    extension = f".{config[AdapterFile].save_model_as or 'safetensors'}"
     stems: list[str] = []
     if plan is not None:
         stems += [f"{saving.output_name or 'epoch'}-{epoch:06d}" for epoch in plan.save_epochs]

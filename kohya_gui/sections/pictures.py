@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kohya_gui.form.section import FormSection
-from sd_scripts.params.captions import Captions
+from sd_scripts.params.captions import CaptionDropout, Captions
 from sd_scripts.params.config import Config
-from sd_scripts.params.dataset import Folders
+from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
 from sd_scripts.params.images import Augmentation, Images
 from sd_scripts.params.text import ClipText
 
@@ -16,7 +16,7 @@ class Pictures(FormSection):
     """The folders of pictures."""
 
     title = "Pictures"
-    parts = (Folders,)
+    parts = (Folders, MetadataFile, Regularisation)
     open = True
 
     def summary(self, config: Config) -> str:
@@ -32,7 +32,7 @@ class PictureSize(FormSection):
     """Target size, buckets, cropping and augmentation."""
 
     title = "Size and buckets"
-    parts = (Images, Augmentation)
+    parts = (Images, Augmentation, Masks)
 
     def summary(self, config: Config) -> str:
         """Resolution and buckets."""
@@ -47,7 +47,7 @@ class CaptionText(FormSection):
     """From caption file to the text encoder."""
 
     title = "Captions"
-    parts = (Captions, ClipText)
+    parts = (Captions, CaptionDropout, ClipText)
 
     def summary(self, config: Config) -> str:
         """File ending and what is done with the text."""

@@ -148,8 +148,8 @@ class Adapter(nn.Module):
 
         A group without a rate is left out: its parameters are not trained.
         """
-        texts = [module for _, module in self._each() if module.target.part == "text_encoder"]
-        unet = [module for _, module in self._each() if module.target.part == "unet"]
+        texts = [module for _, module in self._each() if module.target.is_text]
+        unet = [module for _, module in self._each() if not module.target.is_text]
         groups = _split("textencoder", texts, rates.text_encoder, rates.text_encoder_plus)
         if rates.block_weights is None:
             return groups + _split("unet", unet, rates.unet, rates.unet_plus)

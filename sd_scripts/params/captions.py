@@ -43,6 +43,19 @@ class Captions:
     )
     caption_prefix: str | None = param(None, "Text put before every caption.")
     caption_suffix: str | None = param(None, "Text put after every caption.")
+    token_warmup_min: int = param(1, "How many tags a caption has at the start of the tag warm-up.", label="Tag warm-up: first tags", min=1, step=1)
+    token_warmup_step: float = param(
+        0.0,
+        "Captions grow from that many tags to all within this many steps; below 1, within this share of the run. 0: off.",
+        label="Tag warm-up: length",
+        min=0,
+    )
+
+
+@section("Caption dropout")
+class CaptionDropout:
+    """Captions and tags that are left out at random."""
+
     caption_dropout_rate: float = param(
         0.0,
         "Share of captions left out at random, from 0 to 1. About 0.1 teaches the look without words, so the LoRA acts on every prompt.",
@@ -55,11 +68,4 @@ class Captions:
     )
     caption_tag_dropout_rate: float = param(
         0.0, "Share of single tags left out at random, from 0 to 1. Kept first tags stay.", label="Tag dropout rate", min=0, max=1, step=0.05
-    )
-    token_warmup_min: int = param(1, "How many tags a caption has at the start of the tag warm-up.", label="Tag warm-up: first tags", min=1, step=1)
-    token_warmup_step: float = param(
-        0.0,
-        "Captions grow from that many tags to all within this many steps; below 1, within this share of the run. 0: off.",
-        label="Tag warm-up: length",
-        min=0,
     )

@@ -8,7 +8,7 @@ from sd_scripts.params.applies import why_not
 from sd_scripts.params.config import Config
 from sd_scripts.params.help import range_words
 from sd_scripts.params.problem import Problem, error, warning
-from sd_scripts.params.rules import RULES
+from sd_scripts.params.rules import rules_for
 from sd_scripts.params.spec import Parameter
 
 __all__ = ["Problem", "check"]
@@ -16,7 +16,7 @@ __all__ = ["Problem", "check"]
 
 def check(config: Config) -> list[Problem]:
     """All problems of a config, errors first: notes from reading it, options that are not available, ranges, rules between options. Never raises."""
-    problems = [*config.notes, *_single(config), *(problem for rule in RULES for problem in rule(config))]
+    problems = [*config.notes, *_single(config), *(problem for rule in rules_for(config) for problem in rule(config))]
     blamed = {problem.field for problem in problems}
     problems += [problem for problem in _without_effect(config) if problem.field not in blamed]
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.severity != "error")

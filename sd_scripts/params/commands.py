@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Literal
 
 from sd_scripts.params.cache import Cache, Loader
-from sd_scripts.params.captions import Captions
-from sd_scripts.params.dataset import Folders
+from sd_scripts.params.captions import CaptionDropout, Captions
+from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
 from sd_scripts.params.distributed import Distributed
 from sd_scripts.params.files import ConfigFile
 from sd_scripts.params.hub import HuggingFace
@@ -18,14 +18,14 @@ from sd_scripts.params.images import Augmentation, Images
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.logging import Logging
 from sd_scripts.params.loss import Loss, SNRWeight
-from sd_scripts.params.memory import Attention, Compile, Memory, Precision
+from sd_scripts.params.memory import Attention, Compile, FrozenPrecision, Memory, Precision
 from sd_scripts.params.metadata import Metadata
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.network import LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.samples import Samples
-from sd_scripts.params.saving import Saving, State
+from sd_scripts.params.saving import AdapterFile, Saving, State
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.spec import Parameter, Section, section_of
 from sd_scripts.params.text import ClipText
@@ -37,7 +37,8 @@ from sd_scripts.params.validation import Validation
 class Command:
     """One trainer or tool: `script` without ".py", the model `family`, the `method`, and the sections it takes.
 
-    The sections stand in the order in which a form shows them. `defaults` overrides the defaults of single options.
+    The sections stand in the order in which a form shows them. `defaults` overrides the defaults of single options. `added` names options that
+    kohya's script of this name does not take, though other scripts of that suite do.
     """
 
     script: str
@@ -47,6 +48,7 @@ class Command:
     kind: Literal["train", "tool"]
     sections: tuple[type, ...]
     defaults: Mapping[str, object] = field(default_factory=dict)
+    added: frozenset[str] = frozenset()
 
     @cached_property
     def descriptions(self) -> tuple[Section, ...]:
@@ -87,9 +89,13 @@ LORA_SECTIONS = (
     SourceModel,
     SDModel,
     Folders,
+    MetadataFile,
+    Regularisation,
     Images,
     Captions,
+    CaptionDropout,
     Augmentation,
+    Masks,
     Training,
     Optimizer,
     LRSchedule,
@@ -97,6 +103,7 @@ LORA_SECTIONS = (
     LoRAArgs,
     ClipText,
     Precision,
+    FrozenPrecision,
     Memory,
     Attention,
     Cache,
@@ -107,6 +114,7 @@ LORA_SECTIONS = (
     Timesteps,
     Samples,
     Saving,
+    AdapterFile,
     State,
     Logging,
     Metadata,

@@ -17,19 +17,12 @@ class Folders:
         path="folder",
         advanced=False,
     )
-    reg_data_dir: str | None = param(
-        None,
-        "Pictures of the same class that keep the model from forgetting it, in folders named like 1_cat. They take half of the training time.",
-        label="Regularisation folder",
-        path="folder",
-    )
     dataset_config: str | None = param(
         None,
         "A dataset file (.toml or .json) that describes several folders, each with its own options. It replaces the two folders above.",
         label="Dataset file",
         path="file",
     )
-    in_json: str | None = param(None, "A metadata file with captions and tags.", label="Metadata file", path="file", unavailable=FOR_METADATA_FILES)
     dataset_repeats: int = param(
         1,
         "How often each picture is shown per epoch, for a plain folder. More repeats make longer epochs, not a better result by themselves.",
@@ -48,9 +41,6 @@ class Folders:
     dataset_class: str | None = param(
         None, "Dotted path of a dataset class of your own.", unavailable=f"{NOT_YET}: datasets are read by the trainer's own loader only."
     )
-    conditioning_data_dir: str | None = param(
-        None, "Folder of masks or conditioning pictures.", label="Mask folder", path="folder", unavailable=FOR_MASKS
-    )
     cache_info: bool = param(
         False,
         "Write picture sizes and captions to a file in the picture folder, to start faster next time.",
@@ -59,3 +49,41 @@ class Folders:
     debug_dataset: bool = param(
         False, "Show the pictures and captions instead of training.", unavailable=f"{NOT_YET}: it comes with a page for the dataset."
     )
+
+
+@section("Metadata file")
+class MetadataFile:
+    """Captions and tags of many pictures in one file, instead of a file beside each."""
+
+    in_json: str | None = param(None, "A metadata file with captions and tags.", label="Metadata file", path="file", unavailable=FOR_METADATA_FILES)
+
+
+@section("Regularisation")
+class Regularisation:
+    """Pictures of the same class that keep a model from forgetting it (prior preservation)."""
+
+    reg_data_dir: str | None = param(
+        None,
+        "Pictures of the same class that keep the model from forgetting it, in folders named like 1_cat. They take half of the training time.",
+        label="Regularisation folder",
+        path="folder",
+    )
+    prior_loss_weight: float = param(
+        1.0,
+        "How much regularisation pictures count, from 0 to 1. Less learns your pictures harder.",
+        label="Weight of regularisation",
+        min=0,
+        step=0.1,
+        when={"reg_data_dir": True},
+    )
+
+
+@section("Masks")
+class Masks:
+    """Which parts of a picture are learned."""
+
+    conditioning_data_dir: str | None = param(
+        None, "Folder of masks or conditioning pictures.", label="Mask folder", path="folder", unavailable=FOR_MASKS
+    )
+    masked_loss: bool = param(False, "Learn only inside a mask.", unavailable=FOR_MASKS)
+    alpha_mask: bool = param(False, "Learn only what is opaque in pictures with transparency.", label="Transparency as mask", unavailable=FOR_MASKS)

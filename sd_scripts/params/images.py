@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_MASKS, NOT_YET
+from sd_scripts.params.reasons import NOT_YET
 from sd_scripts.params.spec import param, section
 
 
@@ -77,4 +77,3 @@ class Augmentation:
     color_aug: bool = param(
         False, "Change hue and brightness a little each time. Not possible with cached latents.", label="Vary colours", when={"cache_latents": False}
     )
-    alpha_mask: bool = param(False, "Learn only what is opaque in pictures with transparency.", label="Transparency as mask", unavailable=FOR_MASKS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_MASKS
 from sd_scripts.params.spec import param, section
 
 
@@ -28,15 +27,6 @@ class Loss:
         when={"loss_type": ("huber", "smooth_l1")},
     )
     huber_scale: float = param(1.0, "Factor on that threshold.", min=0, exclusive_min=True, step=0.1, when={"loss_type": ("huber", "smooth_l1")})
-    prior_loss_weight: float = param(
-        1.0,
-        "How much regularisation pictures count, from 0 to 1. Less learns your pictures harder.",
-        label="Weight of regularisation",
-        min=0,
-        step=0.1,
-        when={"reg_data_dir": True},
-    )
-    masked_loss: bool = param(False, "Learn only inside a mask.", unavailable=FOR_MASKS)
 
 
 @section("SNR weighting")

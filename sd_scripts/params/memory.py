@@ -20,6 +20,12 @@ class Precision:
     full_fp16: bool = param(False, "Train wholly in fp16, weights and gradients too.", label="Full fp16", unavailable=FOR_FULL_HALF)
     full_bf16: bool = param(False, "Train wholly in bf16, weights and gradients too.", label="Full bf16", unavailable=FOR_FULL_HALF)
     fp8_base: bool = param(False, "Hold the base model in 8 bits.", label="Base model in 8 bits", unavailable=FOR_FP8)
+
+
+@section("Precision of a frozen model")
+class FrozenPrecision:
+    """How a base model is held that is not trained itself."""
+
     fp8_base_unet: bool = param(False, "Hold only the U-Net in 8 bits.", label="U-Net in 8 bits", unavailable=FOR_FP8)
 
 

@@ -19,9 +19,6 @@ class Saving:
         advanced=False,
     )
     output_name: str | None = param(None, "File name of the LoRA, without ending. Empty: last.", label="Output name", advanced=False)
-    save_model_as: Literal["ckpt", "pt", "safetensors"] | None = param(
-        "safetensors", "File format. safetensors is safe and read everywhere.", label="File format"
-    )
     save_precision: Literal["float", "fp16", "bf16"] | None = param(
         None,
         "Number format in the file. fp16 halves the size without visible loss. Empty: 32 bits, as trained.",
@@ -59,6 +56,15 @@ class Saving:
         False, "Do not write the settings into the LoRA file. What programs need to load it is written all the same.", label="No metadata"
     )
     training_comment: str | None = param(None, "A note that is written into the LoRA file.", label="Comment")
+
+
+@section("File of an adapter")
+class AdapterFile:
+    """The kind of file that an adapter is saved in."""
+
+    save_model_as: Literal["ckpt", "pt", "safetensors"] | None = param(
+        "safetensors", "File format. safetensors is safe and read everywhere.", label="File format"
+    )
 
 
 @section("State and resume")

@@ -10,7 +10,7 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.params.config import Config
-from sd_scripts.params.dataset import Folders
+from sd_scripts.params.dataset import Folders, Regularisation
 from sd_scripts.params.problem import Problem, warning
 from sd_scripts.survey.dataset_options import from_command_line, make_dataset, make_subset
 from sd_scripts.survey.datasets import Blueprint, Subset
@@ -72,8 +72,8 @@ def datasets_of_folders(config: Config) -> Blueprint:
     if not train.subsets:
         raise DataError(train.refusal, fix=train.fix, path=train.folder)
     found = [train]
-    if config[Folders].reg_data_dir:
-        folder = existing_folder("reg_data_dir", config[Folders].reg_data_dir, what="regularisation pictures")
+    if Regularisation in config and config[Regularisation].reg_data_dir:
+        folder = existing_folder("reg_data_dir", config[Regularisation].reg_data_dir, what="regularisation pictures")
         found.append(_read("reg_data_dir", folder, {**values, "is_reg": True, "num_repeats": 1, "class_tokens": None}))
         if not found[1].subsets:
             found[1].problems.append(warning("reg_data_dir", f"{folder}: {found[1].refusal} No regularisation picture is used.", found[1].fix))

@@ -51,11 +51,12 @@ def other_weights(config: Config, model: ModelFacts | None) -> Iterator[Problem]
     vae = config[SourceModel].vae
     if vae and not is_hub_id(vae):
         yield from _vae(vae)
-    network = config[Network]
-    if network.network_weights:
-        yield from _adapter("network_weights", network.network_weights, model)
-    for path in network.base_weights or ():
-        yield from _adapter("base_weights", path, model)
+    if Network in config:
+        network = config[Network]
+        if network.network_weights:
+            yield from _adapter("network_weights", network.network_weights, model)
+        for path in network.base_weights or ():
+            yield from _adapter("base_weights", path, model)
     resume = config[State].resume
     if resume and not Path(resume).is_dir():
         yield error("resume", f"The folder {resume} does not exist.", "Name a folder that ends in -state.")
@@ -74,7 +75,8 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
     elif facts.inpainting:
         yield error(MODEL, "This is an inpainting model: it takes 9 channels, and training gives 4.", "Name the ordinary version of the model.")
     else:
-        yield from _version(config[SDModel], facts)
+        if SDModel in config:
+            yield from _version(config[SDModel], facts)
 
 
 def _version(asked: SDModel, facts: ModelFacts) -> Iterator[Problem]:

@@ -155,7 +155,7 @@ def make_plan(config: Config, blueprint: Blueprint, scan: Scan, *, processes: in
         total_steps=total,
         warmup_steps=steps_of(schedule.lr_warmup_steps, total),
         decay_steps=steps_of(schedule.lr_decay_steps, total),
-        text_encoder_stop_step=_text_encoder_stop(config[Network], total),
+        text_encoder_stop_step=_text_encoder_stop(config[Network], total) if Network in config else None,
         save_steps=save_steps,
         save_epochs=save_epochs,
         sample_at_first=bool(config[Samples].sample_prompts and config[Samples].sample_at_first),

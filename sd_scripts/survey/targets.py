@@ -67,6 +67,8 @@ def adapter_size(config: Config, header: Header) -> AdapterSize | None:
     Raises:
         ConfigError: a list of block values is malformed.
     """
+    if Network not in config:
+        return None
     network = config[Network]
     if network.network_module != LORA_MODULE or network.dim_from_weights:
         return None

@@ -12,7 +12,7 @@ from torch import Tensor
 from sd_scripts.errors import TrainingError
 from sd_scripts.library.data.batches import GlobalBatch, Share, share_of
 from sd_scripts.library.data.images import change_color, crop, load_image, resize, to_pixels
-from sd_scripts.survey.buckets import BucketChoice, choose
+from sd_scripts.survey.buckets import BucketChoice, choose, size_crop
 from sd_scripts.survey.captions import process_caption
 from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
 from sd_scripts.survey.items import Item
@@ -33,6 +33,7 @@ class Batch:
         captions: the text of each at this step.
         flipped: whether each is mirrored.
         loss_weights: (batch,), float32: 1, `prior_loss_weight` for regularisation pictures, 0 for what fills up.
+        sizes: (batch, 6), float32: each picture's size and cut as `families.base.Conditions` holds them.
         pixels: (batch, 3, height, width), uint8; None where they were not ordered.
         latents: (batch, channels, height/8, width/8), float32, not scaled yet; None where there is no cache.
     """
@@ -44,13 +45,14 @@ class Batch:
     captions: tuple[str, ...]
     flipped: tuple[bool, ...]
     loss_weights: Tensor
+    sizes: Tensor
     pixels: Tensor | None
     latents: Tensor | None
 
     def pin_memory(self) -> Batch:
         """The same with its tensors in page-locked memory, from which an accelerator copies without waiting."""
         pinned = {name: None if value is None else value.pin_memory() for name, value in (("pixels", self.pixels), ("latents", self.latents))}
-        return replace(self, loss_weights=self.loss_weights.pin_memory(), **pinned)
+        return replace(self, loss_weights=self.loss_weights.pin_memory(), sizes=self.sizes.pin_memory(), **pinned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ class Dealer:
         if order.pixels:
             pixels = torch.stack([self._picture(item, plan, index, flip) for item, index, flip in zip(items, indices, flipped, strict=True)])
         captions = tuple(self._caption(item, plan, index) for item, index in zip(items, indices, strict=True))
-        return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), pixels, latents)
+        sizes = torch.tensor([self._sizes(item, flip) for item, flip in zip(items, flipped, strict=True)], dtype=torch.float32)
+        return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), sizes, pixels, latents)
 
     def _share(self, plan: GlobalBatch) -> Share:
         return share_of(plan, rank=self.rank, processes=self.processes)
@@ -158,6 +161,12 @@ class Dealer:
 
     def _flips(self, item: Item, plan: GlobalBatch, index: int) -> bool:
         return self.listing.subset(item).flip_aug and self._random("flip", plan, index).random() < FLIP_RATE
+
+    def _sizes(self, item: Item, flip: bool) -> tuple[float, ...]:
+        """Height and width of the file's picture, top and left of the cut, height and width of the bucket. A mirrored cut begins at its other end."""
+        width, height = self.listing.choice(item).bucket
+        left, top, right, _ = size_crop((width, height), item.size)
+        return item.size[1], item.size[0], int(top), int(width - right if flip else left), height, width
 
     def _weight(self, item: Item) -> float:
         return self.prior_loss_weight if item.is_reg else 1.0

@@ -36,6 +36,23 @@ class Noised:
     weights: Tensor
 
 
+@dataclass(slots=True)
+class Conditions:
+    """What a model is told besides the caption, per item of a micro-batch.
+
+    `sizes` is (batch, 6), float32, in pixels: height and width of the picture as its file has it, top and left of the cut, height and width of the
+    bucket. Only families with size conditioning read it (Podell et al. 2023, "SDXL", arXiv:2307.01952, section 2.2).
+    """
+
+    sizes: Tensor
+
+    @classmethod
+    def whole(cls, size: tuple[int, int], *, rows: int, device: torch.device) -> Self:
+        """Those of `rows` pictures of `size` (width, height) that are seen whole and at their own size."""
+        width, height = size
+        return cls(torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=device).expand(rows, -1))
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterTarget:
     """One module that an adapter may patch.
@@ -43,19 +60,24 @@ class AdapterTarget:
     Attributes:
         name: kohya's full name, the stem of its keys in weight files: `lora_unet_down_blocks_0_attentions_0_proj_in`,
             `lora_te_text_model_encoder_layers_0_mlp_fc1`.
-        part: which part of the model it belongs to.
+        part: which part of the model it belongs to; families with two text encoders call the second one "text_encoder_2".
         module: the Linear or Conv2d itself.
         kind: "linear", "conv1x1" or "conv3x3" (any larger kernel).
         conv: True for modules that get an adapter only when convolutions are asked for (resnets with their time projection, down- and upsamplers).
-        block: index among kohya's 25 blocks of a U-Net (0 is its input, 1-11 down, 12 middle, 13-24 up); None outside the U-Net.
+        block: index among kohya's blocks of a U-Net (`params.blocks.BlockLayout`); None outside the U-Net.
     """
 
     name: str
-    part: Literal["unet", "text_encoder"]
+    part: Literal["unet", "text_encoder", "text_encoder_2"]
     module: nn.Module
     kind: Literal["linear", "conv1x1", "conv3x3"]
     conv: bool
     block: int | None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it belongs to a text encoder."""
+        return self.part != "unet"
 
 
 class Family(Protocol):
@@ -67,7 +89,7 @@ class Family(Protocol):
     latent_channels: ClassVar[int]
     unet: nn.Module
     vae: nn.Module
-    text_encoder: nn.Module
+    text_encoders: tuple[nn.Module, ...]
     prediction: Literal["epsilon", "v"]
     schedule: NoiseSchedule
 
@@ -100,8 +122,8 @@ class Family(Protocol):
         """Draw noise and timesteps for a batch of clean latents, with the configured options."""
         ...
 
-    def predict(self, noised: Noised, text: TextEmbeddings) -> Tensor:
-        """The model's output for a noised batch, float32, shape of the latents."""
+    def predict(self, noised: Noised, text: TextEmbeddings, conditions: Conditions) -> Tensor:
+        """The model's output for a noised batch, float32, shape of the latents. `text` and `conditions` have a row per item."""
         ...
 
     def targets(self) -> tuple[AdapterTarget, ...]:

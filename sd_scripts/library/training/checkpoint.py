@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.config import Config
-from sd_scripts.params.saving import Saving, State
+from sd_scripts.params.saving import AdapterFile, Saving, State
 
 STATE_SUFFIX = "-state"
 
@@ -113,7 +113,7 @@ def save_rules(config: Config, *, epochs: int) -> SaveRules:
     return SaveRules(
         folder=Path(saving.output_dir),
         name=saving.output_name or None,
-        extension=f".{saving.save_model_as or 'safetensors'}",
+        extension=f".{config[AdapterFile].save_model_as or 'safetensors'}",
         epochs=epochs,
         every_epochs=every_epochs,
         every_steps=saving.save_every_n_steps or 0,

@@ -28,7 +28,7 @@ def loop(run: Run) -> Outcome:
         noised = family.add_noise(latents, draws)
         with run.model_context(batch):
             text = run.texts(batch.captions)
-            model_pred = family.predict(noised, text)
+            model_pred = family.predict(noised, text, run.conditions(batch))
         losses = per_sample_loss(model_pred, noised.target, run.loss, timesteps=noised.timesteps, schedule=family.schedule)
         weights = noised.weights * batch.loss_weights.to(losses.device)
         run.updater.backward((losses * weights).sum() / batch.plan.window_items)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sd_scripts.library.diffusion.samplers import FEWEST_STEPS, build_sampler
-from sd_scripts.library.families.base import Family, Noised, TextEmbeddings
+from sd_scripts.library.families.base import Conditions, Family, Noised, TextEmbeddings
 from sd_scripts.survey.prompts import Prompt
 
 MIN_SIDE = 64
@@ -48,7 +48,7 @@ def draw_previews(
         on_image: told about each picture as soon as it is there.
     """
     previews = []
-    with _evaluating(family.unet, family.text_encoder):
+    with _evaluating(family.unet, *family.text_encoders):
         for prompt in prompts:
             seed = random.SystemRandom().randrange(_MAX_SEED) if prompt.seed is None else prompt.seed
             latents = sample_latents(family, prompt, seed=seed, autocast=autocast)
@@ -76,8 +76,9 @@ def sample_latents(family: Family, prompt: Prompt, *, seed: int, autocast: Autoc
     settings = {"generator": generator} if "generator" in inspect.signature(sampler.step).parameters else {}
     with autocast():
         text = family.encode_prompts([prompt.negative_prompt or "", prompt.prompt] if guided else [prompt.prompt])
+        conditions = Conditions.whole((width, height), rows=text.prompt_embeds.shape[0], device=device)
         for timestep in sampler.timesteps:
-            model_pred = _predict(family, sampler.scale_model_input(latents, timestep), timestep, text)
+            model_pred = _predict(family, sampler.scale_model_input(latents, timestep), timestep, text=text, conditions=conditions)
             if guided:
                 negative, positive = model_pred.chunk(2)
                 model_pred = negative + prompt.scale * (positive - negative)
@@ -110,11 +111,11 @@ def preview_path(output_dir: Path, output_name: str, prompt: Prompt, *, step: in
     return output_dir / "sample" / f"{name}{when}_{prompt.index:02d}_{time}{seed}.png"
 
 
-def _predict(family: Family, latents: Tensor, timestep: Tensor, text: TextEmbeddings) -> Tensor:
+def _predict(family: Family, latents: Tensor, timestep: Tensor, *, text: TextEmbeddings, conditions: Conditions) -> Tensor:
     rows = text.prompt_embeds.shape[0]
     batch = latents.expand(rows, -1, -1, -1)
     nothing = torch.zeros(rows, device=latents.device)  # a preview has no target and no loss
-    return family.predict(Noised(batch, timestep.expand(rows).to(latents.device), nothing, nothing), text)
+    return family.predict(Noised(batch, timestep.expand(rows).to(latents.device), nothing, nothing), text, conditions)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sd_scripts.library.data.batches import GlobalBatch, Group, batches_from
 from sd_scripts.library.data.dataset import Batch, Dealer
 from sd_scripts.library.data.loader import load
 from sd_scripts.library.diffusion.draws import Draws
-from sd_scripts.library.families.base import Family
+from sd_scripts.library.families.base import Conditions, Family
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.training.control import Control
 from sd_scripts.library.training.memory import memory_now
@@ -98,6 +98,10 @@ class Run:
     def draws(self, batch: Batch) -> Draws:
         """The generators of a batch's pictures."""
         return Draws(self.seed, batch.plan.epoch, batch.plan.step, batch.indices)
+
+    def conditions(self, batch: Batch) -> Conditions:
+        """What the model is told of a batch's pictures besides their captions."""
+        return Conditions(batch.sizes.to(self.runtime.device))
 
     def model_context(self, batch: Batch) -> AbstractContextManager[None]:
         """Where the model computes: mixed precision as configured, dropout drawn for this place in the run."""
@@ -214,7 +218,8 @@ class Run:
         self.report.phase("sampling")
         self.method.eval()
         self.family.unet.eval()
-        self.family.text_encoder.eval()
+        for text_encoder in self.family.text_encoders:
+            text_encoder.eval()
         self.updater.eval()
         self.previews.draw(step=self._step, epoch=self._epoch if by_epoch else None)
         self.runtime.wait()
@@ -226,5 +231,6 @@ class Run:
         self.updater.train()
         if self.checkpointed:
             self.family.unet.train()
-            self.family.text_encoder.train()
+            for text_encoder in self.family.text_encoders:
+                text_encoder.train()
         self.report.phase("training")

@@ -6,7 +6,7 @@ import functools
 import pkgutil
 import secrets
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from sd_scripts.library.training.texts import Texts, captions_repeat
 from sd_scripts.library.training.update import Updater
 from sd_scripts.params.cache import Cache, Loader
 from sd_scripts.params.config import Config
+from sd_scripts.params.dataset import Regularisation
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.loss import Loss
 from sd_scripts.params.memory import Memory, Precision
@@ -84,14 +85,14 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     for note in method.notes:
         report.warn(note.field, note.message, note.fix)
     if config[Memory].gradient_checkpointing:
-        _checkpoint(family.unet, family.text_encoder)
+        _checkpoint(family.unet, family.text_encoders)
     updater = _updater(config, plan, method, runtime)
     resume = config[State].resume
     if resume:
         load_state(Path(resume), updater.parts())
         report.event("resume", step=position.step, epoch=position.epoch, path=str(Path(resume).absolute()))
     dealer = Dealer(
-        listing, seed, runtime.rank, runtime.processes, plan.total_steps, prior_loss_weight=config[Loss].prior_loss_weight, cached_latents=cache
+        listing, seed, runtime.rank, runtime.processes, plan.total_steps, prior_loss_weight=_prior_loss_weight(config), cached_latents=cache
     )
     header = _header(request, family, method, seed=seed, optimizer=updater.optimizer)
     rules = [subset.captions for dataset in listing.blueprint.datasets for subset in dataset.subsets]
@@ -208,11 +209,12 @@ def _cached_latents(config: Config, listing: Listing, family: Family, *, runtime
     return cache
 
 
-def _checkpoint(unet: Any, text_encoder: Any) -> None:
+def _checkpoint(unet: Any, text_encoders: Sequence[Any]) -> None:
     """Compute activations again in the backward pass instead of keeping them. transformers renamed its switch between releases."""
     unet.enable_gradient_checkpointing()
-    switch = getattr(text_encoder, "activation_checkpointing_enable", None) or text_encoder.gradient_checkpointing_enable
-    switch({"use_reentrant": False})
+    for text_encoder in text_encoders:
+        switch = getattr(text_encoder, "activation_checkpointing_enable", None) or text_encoder.gradient_checkpointing_enable
+        switch({"use_reentrant": False})
 
 
 def _updater(config: Config, plan: Plan, method: Method, runtime: Runtime) -> Updater:
@@ -221,6 +223,10 @@ def _updater(config: Config, plan: Plan, method: Method, runtime: Runtime) -> Up
         optimizer, config[Optimizer], config[LRSchedule], total_steps=plan.total_steps, warmup_steps=plan.warmup_steps, decay_steps=plan.decay_steps
     )
     return Updater(runtime, method, optimizer, scheduler, config[Optimizer].max_grad_norm)
+
+
+def _prior_loss_weight(config: Config) -> float:
+    return config[Regularisation].prior_loss_weight if Regularisation in config else 1.0
 
 
 def _workers(config: Config, cache: LatentsCache | None, runtime: Runtime) -> int:

@@ -89,6 +89,8 @@ def words_are_readable(config: Config) -> Iterator[Problem]:
 
 def rate_fits_lora(config: Config) -> Iterator[Problem]:
     """kohya's default rate is meant for whole models and does nothing to a LoRA in a usual run."""
+    if Network not in config:
+        return
     optimizer, network = config[Optimizer], config[Network]
     if uses_relative_steps(optimizer):
         for name in were_given(config, "learning_rate", "unet_lr", "text_encoder_lr"):
@@ -169,7 +171,7 @@ def shares_are_shares(config: Config) -> Iterator[Problem]:
     values = {
         "lr_warmup_steps": schedule.lr_warmup_steps,
         "lr_decay_steps": schedule.lr_decay_steps,
-        "stop_text_encoder_training": config[Network].stop_text_encoder_training,
+        "stop_text_encoder_training": config[Network].stop_text_encoder_training if Network in config else None,
     }
     for name, value in values.items():
         if isinstance(value, float) and value > 1:
@@ -211,9 +213,14 @@ def timesteps_are_ordered(config: Config) -> Iterator[Problem]:
         yield error("min_timestep", f"{low} is not below max_timestep, {high}.", "Exchange or drop them.")
 
 
+def predicts_velocity(config: Config) -> bool:
+    """Whether the options say that the model predicts velocity."""
+    return SDModel in config and config[SDModel].v_parameterization
+
+
 def weights_fit_the_prediction(config: Config) -> Iterator[Problem]:
     """Some weights are made for v-prediction models, some for the others."""
-    weight, velocity = config[SNRWeight], config[SDModel].v_parameterization
+    weight, velocity = config[SNRWeight], predicts_velocity(config)
     if weight.scale_v_pred_loss_like_noise_pred and not velocity:
         yield error("scale_v_pred_loss_like_noise_pred", "It is for v-prediction models.", "Set v_parameterization, or leave it out.")
     if weight.v_pred_like_loss and velocity:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.cache import Cache
-from sd_scripts.params.captions import Captions
+from sd_scripts.params.captions import CaptionDropout, Captions
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Folders
 from sd_scripts.params.images import Augmentation, Images
@@ -83,7 +83,8 @@ def cached_latents_do_not_change(config: Config) -> Iterator[Problem]:
 def kept_tokens_need_shuffling(config: Config) -> Iterator[Problem]:
     """Tags stay in place anyway unless something moves or drops them."""
     captions = config[Captions]
-    moves = captions.shuffle_caption or captions.caption_tag_dropout_rate or captions.token_warmup_step
+    drops = CaptionDropout in config and config[CaptionDropout].caption_tag_dropout_rate
+    moves = captions.shuffle_caption or drops or captions.token_warmup_step
     if moves or config[Folders].dataset_config:
         return
     for name in ("keep_tokens", "keep_tokens_separator"):

@@ -44,7 +44,7 @@ def attention_is_pytorchs(config: Config) -> Iterator[Problem]:
 
 def v2_takes_no_clip_skip(config: Config) -> Iterator[Problem]:
     """SD 2.x learned with its second-last layer, which its files already end with."""
-    if config[SDModel].v2 and (config[ClipText].clip_skip or 1) > 1:
+    if SDModel in config and config[SDModel].v2 and (config[ClipText].clip_skip or 1) > 1:
         yield warning("clip_skip", "SD 2.x models are not made for it.", "Leave it out.")
 
 

@@ -14,7 +14,7 @@ from sd_scripts.library.diffusion.draws import Draws, randn_per_item
 from sd_scripts.library.diffusion.loss import snr_weights
 from sd_scripts.library.diffusion.noise import add_noise, draw_noise, draw_timesteps, perturb_input, velocity
 from sd_scripts.library.diffusion.schedule import NoiseSchedule, ddpm_schedule
-from sd_scripts.library.families.base import AdapterTarget, Noised, TextEmbeddings
+from sd_scripts.library.families.base import AdapterTarget, Conditions, Noised, TextEmbeddings
 from sd_scripts.library.families.clip import EOS, OPEN_CLIP_PAD
 from sd_scripts.library.families.hashes import FileHashes
 from sd_scripts.library.families.sd.load import Parts, load_parts
@@ -37,7 +37,8 @@ class SD:
     latent_channels: ClassVar[int] = FACTS.latent_channels
 
     def __init__(self, parts: Parts, config: Config, *, device: torch.device) -> None:
-        self.unet, self.vae, self.text_encoder = parts.unet, parts.vae, parts.text_encoder
+        self.unet, self.vae, self._text_encoder = parts.unet, parts.vae, parts.text_encoder
+        self.text_encoders = (parts.text_encoder,)
         self._unet_dtype, self._vae_dtype = parts.unet.dtype, parts.vae.dtype  # asking a module walks its whole tree: 1 ms
         self.is_v2 = parts.is_v2
         self._pad_id = OPEN_CLIP_PAD if parts.is_v2 else EOS
@@ -84,11 +85,11 @@ class SD:
 
     def encode_text(self, captions: Sequence[str]) -> TextEmbeddings:
         """Embeddings of captions, (batch, 75 · chunks + 2, width). Gradients flow where the text encoder or an adapter on it trains."""
-        return TextEmbeddings(encode_captions(self.text_encoder, captions, self._clip_text, pad_id=self._pad_id))
+        return TextEmbeddings(encode_captions(self._text_encoder, captions, self._clip_text, pad_id=self._pad_id))
 
     def encode_prompts(self, prompts: Sequence[str]) -> TextEmbeddings:
         """Embeddings of preview prompts: as many chunks of 75 words (at most 3) as the longest of them needs, and emphasis like `(word:1.2)`."""
-        return TextEmbeddings(encode_prompts(self.text_encoder, prompts, self._clip_text, pad_id=self._pad_id))
+        return TextEmbeddings(encode_prompts(self._text_encoder, prompts, self._clip_text, pad_id=self._pad_id))
 
     def add_noise(self, latents: Tensor, draws: Draws) -> Noised:
         """Draw noise and timesteps and make the model's input, its target and the samples' weights.
@@ -104,14 +105,14 @@ class SD:
         weights = snr_weights(timesteps, self.schedule, self._snr_weight, prediction=self.prediction)
         return Noised(noisy_latents, timesteps, target, weights)
 
-    def predict(self, noised: Noised, text: TextEmbeddings) -> Tensor:
-        """The U-Net's output, (batch, 4, height/8, width/8), float32: noise, or velocity for v-prediction models."""
+    def predict(self, noised: Noised, text: TextEmbeddings, conditions: Conditions) -> Tensor:
+        """The U-Net's output, (batch, 4, height/8, width/8), float32: noise, or velocity for v-prediction models. The conditions are not used."""
         dtype = self._unet_dtype
         return self.unet(noised.noisy_latents.to(dtype), noised.timesteps, text.prompt_embeds.to(dtype), return_dict=False)[0].float()
 
     def targets(self) -> tuple[AdapterTarget, ...]:
         """Every module that an adapter may patch: text encoder, then down, up and middle blocks of the U-Net."""
-        return tuple(chain(text_targets(self.text_encoder), unet_targets(self.unet)))
+        return tuple(chain(text_targets(self._text_encoder), unet_targets(self.unet)))
 
     def describe(self) -> Mapping[str, str]:
         """Metadata about the base model, in kohya's order. Waits for the hashes of its files, which are computed since it was loaded."""

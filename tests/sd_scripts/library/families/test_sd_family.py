@@ -9,6 +9,7 @@ from torch import nn
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.diffusion.draws import Draws
 from sd_scripts.library.diffusion.noise import add_noise, velocity
+from sd_scripts.library.families.base import Conditions
 from sd_scripts.library.families.sd.text import encode_ids
 from tests.tiny_models import build_sd2_tiny, build_sd15_micro, load_sd, wave
 
@@ -102,7 +103,7 @@ def test_with_zero_terminal_snr_the_last_step_is_pure_noise(micro):
 def test_a_prediction_is_float32_and_has_the_latents_shape(micro):
     family = load_sd(micro, weight_dtype=torch.bfloat16)
     noised = family.add_noise(wave(0.1, (2, 4, 8, 16)), draws(0, 1))
-    model_pred = family.predict(noised, family.encode_text(["a cat", ""]))
+    model_pred = family.predict(noised, family.encode_text(["a cat", ""]), Conditions.whole((64, 64), rows=2, device=torch.device("cpu")))
     assert (model_pred.dtype, model_pred.shape) == (torch.float32, (2, 4, 8, 16))
 
 
@@ -129,7 +130,7 @@ def test_clip_skip_beyond_the_layers_is_refused(micro):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradients_reach_the_layers_that_clip_skip_uses_and_no_others(micro, checkpointing):
-    encoder = load_sd(micro, clip_skip=2).text_encoder.requires_grad_(True)
+    encoder = load_sd(micro, clip_skip=2).text_encoders[0].requires_grad_(True)
     if checkpointing:
         encoder.gradient_checkpointing_enable()
         encoder.train()
@@ -157,7 +158,7 @@ def test_emphasis_scales_the_words_embedding_and_keeps_the_mean(sd):
 
 def test_text_targets_come_first_and_all_are_modules_of_the_model(sd):
     targets = sd.targets()
-    own = {id(module) for part in (sd.unet, sd.text_encoder) for module in part.modules()}
+    own = {id(module) for part in (sd.unet, sd.text_encoders[0]) for module in part.modules()}
     assert [target.part for target in targets] == sorted((target.part for target in targets), key=["text_encoder", "unet"].index)
     assert all(id(target.module) in own and isinstance(target.module, nn.Linear | nn.Conv2d) for target in targets)
 

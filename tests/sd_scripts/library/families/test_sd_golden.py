@@ -32,32 +32,32 @@ def assert_recorded(tensor, recorded):
 
 
 def test_all_weights_are_there(sd):
-    weights = [weight for part in (sd.unet, sd.vae, sd.text_encoder) for weight in part.parameters()]
+    weights = [weight for part in (sd.unet, sd.vae, sd.text_encoders[0]) for weight in part.parameters()]
     assert sum(weight.numel() for weight in weights) == RECORDED["total_parameters"]
 
 
 def test_the_text_encoder_gives_the_recorded_states(sd, input_ids):
-    outputs = sd.text_encoder(input_ids, output_hidden_states=True)
+    outputs = sd.text_encoders[0](input_ids, output_hidden_states=True)
     assert_recorded(outputs.last_hidden_state, RECORDED["clip"]["last_hidden_state"])
     assert_recorded(outputs.pooler_output, RECORDED["clip"]["pooled"])
     assert_recorded(outputs.hidden_states[-2], RECORDED["clip"]["hidden_states[-2]"])
 
 
 def test_clip_skip_norms_an_earlier_layer(sd, input_ids):
-    assert_recorded(encode_ids(sd.text_encoder, input_ids, clip_skip=2), RECORDED["clip"][SKIPPED])
+    assert_recorded(encode_ids(sd.text_encoders[0], input_ids, clip_skip=2), RECORDED["clip"][SKIPPED])
 
 
 @pytest.mark.parametrize("clip_skip", [None, 2])
 def test_two_chunks_become_one_sequence(sd, clip_skip):
     chunks = torch.tensor([[[49406, *range(1000, 1075), EOS], [49406, *range(2000, 2020), *[EOS] * 56]]])
-    hidden = encode_ids(sd.text_encoder, chunks[0], clip_skip=clip_skip)[None]
+    hidden = encode_ids(sd.text_encoders[0], chunks[0], clip_skip=clip_skip)[None]
     assert_recorded(join_chunks(hidden, chunks, pad_id=EOS), RECORDED["clip"][f"two chunks of 77 (max_token_length 150), clip_skip {clip_skip}"])
 
 
 @pytest.mark.parametrize("case", [name for name in UNET_CASES if "t=" in name])
 def test_the_unet_gives_the_recorded_noise(sd, input_ids, case):
     recorded = RECORDED["unet"][case]["output"]
-    context = encode_ids(sd.text_encoder, input_ids, clip_skip=None)
+    context = encode_ids(sd.text_encoders[0], input_ids, clip_skip=None)
     timestep = torch.tensor([int(case.rpartition("t=")[2])])
     assert_recorded(sd.unet(wave(0.05, tuple(recorded["shape"])), timestep, context).sample, recorded)
 

@@ -49,7 +49,8 @@ def expected(micro):
 
 
 def weights_of(sd):
-    return {f"{part}.{name}": weight for part in ("unet", "vae", "text_encoder") for name, weight in getattr(sd, part).state_dict().items()}
+    parts = {"unet": sd.unet, "vae": sd.vae, "text_encoder": sd.text_encoders[0]}
+    return {f"{part}.{name}": weight for part, module in parts.items() for name, weight in module.state_dict().items()}
 
 
 def assert_same(sd, expected):
@@ -79,12 +80,12 @@ def test_open_clip_weights_are_what_diffusers_own_converter_makes(folder):
     sd = load_sd(build(SD2_TINY, folder / "sd2.safetensors"))
     tensors = single_file_tensors(SD2_TINY)
     for index in range(3):
-        layer = sd.text_encoder.encoder.layers[index]
+        layer = sd.text_encoders[0].encoder.layers[index]
         fused = torch.cat([layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight, layer.self_attn.v_proj.weight])
         assert torch.equal(fused, tensors[f"cond_stage_model.model.transformer.resblocks.{index}.attn.in_proj_weight"])
         assert torch.equal(layer.mlp.fc1.bias, tensors[f"cond_stage_model.model.transformer.resblocks.{index}.mlp.c_fc.bias"])
     assert sd.is_v2
-    assert sd.text_encoder.config.hidden_act == "gelu"
+    assert sd.text_encoders[0].config.hidden_act == "gelu"
 
 
 @pytest.mark.parametrize("layout", [SD15, SD21], ids=["sd15", "sd21"])
@@ -99,8 +100,8 @@ def test_full_size_models_have_the_published_structure(layout):
 def test_the_tables_lead_back_to_the_single_file(folder, layout):
     sd = load_sd(build(layout, folder / "there.safetensors"))
     original, shapes = single_file_tensors(layout), single_file_shapes(layout)
-    tables = single_file_tables(skeleton(shapes), shapes)
-    back = {key: tensor for part, table in tables.items() for key, tensor in join(table, getattr(sd, part).state_dict(), shapes).items()}
+    tables, modules = single_file_tables(skeleton(shapes), shapes), {"unet": sd.unet, "vae": sd.vae, "text_encoder": sd.text_encoders[0]}
+    back = {key: tensor for part, table in tables.items() for key, tensor in join(table, modules[part].state_dict(), shapes).items()}
     assert original.keys() - back.keys() <= {"cond_stage_model.model.text_projection", "cond_stage_model.model.logit_scale"}
     assert all(torch.equal(tensor, original[key]) for key, tensor in back.items())
 
@@ -136,9 +137,9 @@ def test_what_old_files_carry_besides_weights_does_no_harm(folder, expected):
 
 def test_weights_are_frozen_converted_and_the_vae_may_stay_float32(micro):
     sd = load_sd(micro, weight_dtype=torch.float16, no_half_vae=True)
-    assert (sd.unet.dtype, sd.text_encoder.dtype, sd.vae.dtype) == (torch.float16, torch.float16, torch.float32)
-    assert not any(weight.requires_grad for part in (sd.unet, sd.vae, sd.text_encoder) for weight in part.parameters())
-    assert not (sd.unet.training or sd.vae.training or sd.text_encoder.training)
+    assert (sd.unet.dtype, sd.text_encoders[0].dtype, sd.vae.dtype) == (torch.float16, torch.float16, torch.float32)
+    assert not any(weight.requires_grad for part in (sd.unet, sd.vae, sd.text_encoders[0]) for weight in part.parameters())
+    assert not (sd.unet.training or sd.vae.training or sd.text_encoders[0].training)
 
 
 def test_loaded_weights_do_not_depend_on_the_file(folder, expected):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sd_scripts.errors import ConfigError, DataError
-from sd_scripts.library.families.base import Noised
+from sd_scripts.library.families.base import Conditions, Noised
 from sd_scripts.library.families.sd import SD
 from sd_scripts.library.methods.adapter import Adapter
 from sd_scripts.library.weights_file import save_weights
@@ -23,6 +23,7 @@ from sd_scripts.survey.plan import Plan
 from tests.tiny_models import build_sd15_micro, build_sd15_tiny, wave
 
 Make = Callable[..., Adapter]
+WHOLE = Conditions.whole((64, 64), rows=1, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def output(method: Adapter, caption: str = "a red square") -> Tensor:
     """The model's prediction for a caption, text encoder and U-Net with what is attached to them."""
     latents = wave(0.05, (1, 4, 8, 8))
     noised = Noised(latents, torch.tensor([400]), latents, torch.ones(1))
-    return method.family.predict(noised, method.family.encode_text([caption]))
+    return method.family.predict(noised, method.family.encode_text([caption]), WHOLE)
 
 
 def saved(method: Adapter, path: Path) -> Path:
@@ -81,8 +82,9 @@ def test_a_fresh_adapter_changes_nothing_and_is_attached(make):
 def test_the_frozen_model_gets_no_gradient(make):
     method = make()
     latents = wave(0.05, (1, 4, 8, 8))
-    method.family.predict(Noised(latents, torch.tensor([400]), latents, torch.ones(1)), method.family.encode_text(["a"])).square().mean().backward()
-    parts = (method.family.unet, method.family.text_encoder, method.family.vae)
+    noised = Noised(latents, torch.tensor([400]), latents, torch.ones(1))
+    method.family.predict(noised, method.family.encode_text(["a"]), WHOLE).square().mean().backward()
+    parts = (method.family.unet, method.family.text_encoders[0], method.family.vae)
     assert all(parameter.grad is None for part in parts for parameter in part.parameters())
     assert all(parameter.grad is not None for parameter in method.trainable())
 
@@ -209,7 +211,7 @@ def test_the_text_encoder_rests_from_its_stop_step_on(make):
         method.before_step(step, plan(text_encoder_stop_step=2))
         latents = wave(0.05, (1, 4, 8, 8))
         noised = Noised(latents, torch.tensor([400]), latents, torch.ones(1))
-        method.family.predict(noised, method.family.encode_text(["a"])).square().mean().backward()
+        method.family.predict(noised, method.family.encode_text(["a"]), WHOLE).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         changed = {key[:7] for key, value in method.tensors(None).items() if not torch.equal(value, before[key])}

@@ -11,7 +11,7 @@ import torch
 
 from sd_scripts.library.diffusion.loss import per_sample_loss, snr_weights
 from sd_scripts.library.diffusion.noise import add_noise, velocity
-from sd_scripts.library.families.base import Noised
+from sd_scripts.library.families.base import Conditions, Noised
 from sd_scripts.library.families.sd import SD
 from sd_scripts.library.methods.adapter import Adapter
 from sd_scripts.params.commands import command
@@ -19,6 +19,7 @@ from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.loss import Loss, SNRWeight
 from tests.tiny_models import build_sd15_tiny, rule_tensor, wave
 
+CPU = torch.device("cpu")
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "models.json").read_text("utf-8"))["sd15_tiny"]["train_steps"]
 
 
@@ -56,7 +57,7 @@ def trained(case: dict[str, Any], model: Path) -> tuple[Adapter, list[tuple[floa
     noised = Noised(add_noise(latents, noise, timesteps, family.schedule.alphas_cumprod), timesteps, target, weights)
     rows = []
     for _ in range(3):
-        model_pred = family.predict(noised, family.encode_text(["a photo of a cat"] * 2))
+        model_pred = family.predict(noised, family.encode_text(["a photo of a cat"] * 2), Conditions.whole((64, 64), rows=2, device=CPU))
         loss = (per_sample_loss(model_pred, target, asked[Loss], timesteps=timesteps, schedule=family.schedule) * weights).mean()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(method.trainable(), 1.0)

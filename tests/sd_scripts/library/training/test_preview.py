@@ -33,7 +33,7 @@ def picture(sd, *arguments, **options):
 def pipeline_picture(sd, shown):
     """The same prompt through diffusers' pipeline, with the same parts."""
     pipeline = StableDiffusionPipeline(
-        vae=sd.vae, text_encoder=sd.text_encoder, tokenizer=None, unet=sd.unet, safety_checker=None, feature_extractor=None,
+        vae=sd.vae, text_encoder=sd.text_encoders[0], tokenizer=None, unet=sd.unet, safety_checker=None, feature_extractor=None,
         requires_safety_checker=False, scheduler=build_sampler(shown.sample_sampler, prediction=sd.prediction),
     )  # fmt: skip
     pipeline.scheduler = build_sampler(shown.sample_sampler, prediction=sd.prediction)  # its constructor changes the offset of the steps
