@@ -8,7 +8,7 @@ from sd_scripts.params.config import Config
 from sd_scripts.params.distributed import Distributed
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.loss import Loss, SNRWeight
-from sd_scripts.params.memory import Attention, Compile, Memory, Precision
+from sd_scripts.params.memory import Attention, Compile, FrozenPrecision, Memory, Precision
 from sd_scripts.params.network import LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
@@ -75,7 +75,7 @@ class Performance(FormSection):
     """Number formats, memory, caches and the loader."""
 
     title = "Speed and memory"
-    parts = (Precision, Cache, Memory, Attention, Compile, Loader)
+    parts = (Precision, FrozenPrecision, Cache, Memory, Attention, Compile, Loader)
 
     def summary(self, config: Config) -> str:
         """Precision and what saves memory."""
