@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sd_scripts.errors import DataError, Diverged, RunError
+from sd_scripts.errors import DataError, Diverged
+from sd_scripts.library.cache_files import FINGERPRINT, SOURCE, load_arrays, save_arrays, stat_of
 from sd_scripts.library.data.dataset import Listing
 from sd_scripts.library.data.images import normalise
 from sd_scripts.survey.buckets import BucketChoice, size_crop
@@ -30,7 +28,6 @@ from sd_scripts.survey.randomness import seed_for
 
 OWN_FOLDER = ".latents"
 """Folder beside the pictures for what may not stand under kohya's names."""
-FINGERPRINT, SOURCE = "studio_fingerprint", "studio_source"
 _VERSION = "1"
 
 Progress = Callable[[int, int], None]
@@ -170,7 +167,7 @@ class LatentsCache:
         return None, fingerprint, content
 
     def _fits(self, path: Path, picture: Picture, fingerprint: str) -> bool:
-        stored = _load(path)
+        stored = load_arrays(path)
         if stored is None or stored.get("latents", np.empty(0)).shape != self._shape(picture):
             return False
         if picture.flip and "latents_flipped" not in stored:
@@ -193,15 +190,15 @@ class LatentsCache:
             "original_size": np.array(picture.item.size),
             "crop_ltrb": np.array(size_crop(picture.choice.bucket, picture.item.size)),
             FINGERPRINT: np.array(fingerprint),
-            SOURCE: np.array(json.dumps(_stat_of(picture.item.path) | {"sha256": content})),
+            SOURCE: np.array(json.dumps(stat_of(picture.item.path) | {"sha256": content})),
         }
         if latents.mirrored is not None:
             arrays["latents_flipped"] = latents.mirrored.numpy()
-        _save(path, arrays)
+        save_arrays(path, arrays, what="latents", option="cache_latents")
         return path
 
     def _read(self, path: Path, picture: Picture) -> Latents:
-        stored = _load(path)
+        stored = load_arrays(path)
         if stored is None or stored.get("latents", np.empty(0)).shape != self._shape(picture):
             fix = "Delete the file and start again without skip_cache_check."
             raise DataError("The cached latents are gone, damaged or of another size.", fix=fix, path=path)
@@ -223,15 +220,6 @@ class LatentsCache:
 
     def _own_path(self, picture: Picture, fingerprint: str) -> Path:
         return picture.item.path.parent / OWN_FOLDER / f"{self._path(picture).stem}.{fingerprint[:12]}.npz"
-
-
-def vae_identity(vae: torch.nn.Module) -> str:
-    """Hash of a VAE's weights as they are loaded, so that the same VAE out of another file finds its caches."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(vae.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy() if tensor.ndim else bytes(str(tensor.item()), "utf-8"))
-    return digest.hexdigest()
 
 
 def _distinct(listing: Listing) -> tuple[list[Picture], list[int]]:
@@ -269,37 +257,10 @@ def _content_hash(path: Path) -> str:
         raise DataError(f"The picture cannot be read: {error.strerror}.", fix="Put it back, or start again without it.", path=path) from error
 
 
-def _stat_of(path: Path) -> dict[str, int]:
-    stat = path.stat()
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
 def _remembered_hash(path: Path, image: Path) -> str | None:
     """The picture's content hash as its cache file remembers it, if size and time of the picture are still the same."""
-    stored = _load(path)
+    stored = load_arrays(path)
     if stored is None or SOURCE not in stored or not image.is_file():
         return None
     source = json.loads(str(stored[SOURCE]))
-    return source["sha256"] if {name: source[name] for name in ("size", "mtime_ns")} == _stat_of(image) else None
-
-
-def _load(path: Path) -> dict[str, np.ndarray] | None:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
-        return None
-
-
-def _save(path: Path, arrays: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, **arrays)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        fix = "Free space, make the folder writable, or use cache_latents without cache_latents_to_disk."
-        raise RunError(f"The latents cannot be cached in {path.parent}: {error.strerror}.", fix=fix) from error
+    return source["sha256"] if {name: source[name] for name in ("size", "mtime_ns")} == stat_of(image) else None

@@ -17,6 +17,8 @@ def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
         values["caption_extension"] = extension or DEFAULT_CAPTION_EXTENSION
     if values.get("cache_latents_to_disk"):
         values["cache_latents"] = True
+    if values.get("cache_text_encoder_outputs_to_disk"):
+        values["cache_text_encoder_outputs"] = True
     if values.get("vae_batch_size") == 0:
         values["vae_batch_size"] = values.get("train_batch_size", 1)
     if values.get("multires_noise_discount") == 0:

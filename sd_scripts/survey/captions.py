@@ -42,7 +42,7 @@ def process_caption(
         replacements: text to put in the place of another (textual inversion); the key "" replaces everything, a sequence is drawn from.
     """
     caption = _with_affixes(raw if raw.strip() else class_tokens or raw, rules)
-    if _is_dropped(rules, random, epoch):
+    if is_dropped(rules, random, epoch):
         return ""
     caption = _one_line(caption, rules, random)
     if rules.shuffle_caption or rules.token_warmup_step > 0 or rules.caption_tag_dropout_rate > 0:
@@ -68,7 +68,8 @@ def _with_affixes(caption: str, rules: CaptionRules) -> str:
     return f"{caption} {rules.caption_suffix}" if rules.caption_suffix else caption
 
 
-def _is_dropped(rules: CaptionRules, random: python_random.Random, epoch: int) -> bool:
+def is_dropped(rules: CaptionRules, random: python_random.Random, epoch: int) -> bool:
+    """Whether the whole caption is left out, by chance (one draw, only with a rate) or in this epoch (1-based)."""
     by_chance = rules.caption_dropout_rate > 0 and random.random() < rules.caption_dropout_rate
     return by_chance or (rules.caption_dropout_every_n_epochs > 0 and epoch % rules.caption_dropout_every_n_epochs == 0)
 

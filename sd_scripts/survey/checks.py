@@ -15,7 +15,8 @@ from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import Saving
 from sd_scripts.params.schedule import LRSchedule
-from sd_scripts.survey.blueprint import Blueprint, Dataset, Subset, read_blueprint
+from sd_scripts.params.text_cache import TextCache
+from sd_scripts.survey.blueprint import Blueprint, CaptionRules, Dataset, Subset, read_blueprint
 from sd_scripts.survey.header import Header, ModelFacts
 from sd_scripts.survey.items import Progress, Scan, scan
 from sd_scripts.survey.model_checks import other_weights, read_model
@@ -189,6 +190,8 @@ def _subset(subset: Subset, config: Config, field: str) -> Iterator[Problem]:
                     f"{name}: it cannot be on while latents are cached, because a cached picture is always the same.",
                     "Turn off cache_latents or this.",
                 )
+    if TextCache in config and config[TextCache].cache_text_encoder_outputs:
+        yield from _kept_captions(rules, config[TextCache].text_encoder_cache_variants, name)
     if rules.shuffle_caption:
         for option, text, joined in (("caption_prefix", rules.caption_prefix, "first"), ("caption_suffix", rules.caption_suffix, "last")):
             apart = text is not None and (
@@ -197,6 +200,16 @@ def _subset(subset: Subset, config: Config, field: str) -> Iterator[Problem]:
             if text and not apart and not rules.keep_tokens_separator:
                 message = f"{text!r} becomes part of each caption's {joined} tag and is shuffled with it."
                 yield warning(option, message, f"Set it apart with {rules.caption_separator!r}, and keep a prefix in front with keep_tokens.")
+
+
+def _kept_captions(rules: CaptionRules, variants: int, folder: str) -> Iterator[Problem]:
+    """A caption that is encoded once cannot grow with the steps, and changes only among its versions."""
+    if rules.token_warmup_step > 0:
+        yield error("token_warmup_step", f"{folder}: cached captions cannot grow step by step.", "Turn it or cache_text_encoder_outputs off.")
+    changing = [name for name in ("shuffle_caption", "enable_wildcard", "caption_tag_dropout_rate") if getattr(rules, name)]
+    if changing and variants == 1:
+        fix = "Set text_encoder_cache_variants to 8, or turn it or cache_text_encoder_outputs off."
+        yield error(changing[0], f"{folder}: cached captions have one version only, so nothing would change from step to step.", fix)
 
 
 def _prompt_problems(config: Config) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from sd_scripts.errors import TrainingError
 from sd_scripts.library.data.batches import GlobalBatch, Share, share_of
 from sd_scripts.library.data.images import change_color, crop, load_image, resize, to_pixels
 from sd_scripts.survey.buckets import BucketChoice, choose, size_crop
+from sd_scripts.survey.caption_variants import chosen_variant
 from sd_scripts.survey.captions import process_caption
 from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
 from sd_scripts.survey.items import Item
@@ -20,6 +21,7 @@ from sd_scripts.survey.randomness import seed_for
 
 FLIP_RATE = 0.5
 CachedLatents = Callable[[Sequence[int], Sequence[bool]], Tensor]
+CachedTexts = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Batch:
         sizes: (batch, 6), float32: each picture's size and cut as `families.base.Conditions` holds them.
         pixels: (batch, 3, height, width), uint8; None where they were not ordered.
         latents: (batch, channels, height/8, width/8), float32, not scaled yet; None where there is no cache.
+        text: the captions encoded, (batch, tokens, width), and pooled, (batch, width); None where there is no cache.
     """
 
     plan: GlobalBatch
@@ -48,6 +51,7 @@ class Batch:
     sizes: Tensor
     pixels: Tensor | None
     latents: Tensor | None
+    text: tuple[Tensor, Tensor] | None = None
 
     def pin_memory(self) -> Batch:
         """The same with its tensors in page-locked memory, from which an accelerator copies without waiting."""
@@ -105,6 +109,8 @@ class Dealer:
 
     Args:
         cached_latents: gives the latents of item numbers, mirrored or not; None: pictures are decoded instead.
+        cached_texts: gives captions encoded; None: that is done later.
+        caption_variants: with `cached_texts`, how many versions of a caption there are.
         prior_loss_weight: weight of regularisation pictures.
         max_train_steps: for a tag warm-up given as a share of the run.
     """
@@ -116,6 +122,8 @@ class Dealer:
     max_train_steps: int
     prior_loss_weight: float = 1.0
     cached_latents: CachedLatents | None = None
+    cached_texts: CachedTexts | None = None
+    caption_variants: int = 1
 
     def __getitem__(self, order: Order) -> Batch | TrainingError:
         """The share of what is ordered. An error comes back as a value: a worker could not carry its parts (file, remedy) in an exception."""
@@ -147,7 +155,8 @@ class Dealer:
             pixels = torch.stack([self._picture(item, plan, index, flip) for item, index, flip in zip(items, indices, flipped, strict=True)])
         captions = tuple(self._caption(item, plan, index) for item, index in zip(items, indices, strict=True))
         sizes = torch.tensor([self._sizes(item, flip) for item, flip in zip(items, flipped, strict=True)], dtype=torch.float32)
-        return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), sizes, pixels, latents)
+        text = self.cached_texts(captions) if self.cached_texts is not None else None
+        return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), sizes, pixels, latents, text)
 
     def _share(self, plan: GlobalBatch) -> Share:
         return share_of(plan, rank=self.rank, processes=self.processes)
@@ -182,6 +191,11 @@ class Dealer:
 
     def _caption(self, item: Item, plan: GlobalBatch, index: int) -> str:
         subset = self.listing.subset(item)
+        if self.cached_texts is not None:
+            random = self._random("caption", plan, index)
+            return chosen_variant(
+                item.caption, subset.captions, self.caption_variants, random=random, epoch=plan.epoch, class_tokens=subset.class_tokens
+            )
         return process_caption(
             item.caption,
             subset.captions,

@@ -27,7 +27,7 @@ def loop(run: Run) -> Outcome:
         latents = run.pictures(batch, draws)
         noised = family.add_noise(latents, draws)
         with run.model_context(batch):
-            text = run.texts(batch.captions)
+            text = run.text(batch)
             model_pred = family.predict(noised, text, run.conditions(batch))
         losses = per_sample_loss(model_pred, noised.target, run.loss, timesteps=noised.timesteps, schedule=family.schedule)
         weights = noised.weights * batch.loss_weights.to(losses.device)

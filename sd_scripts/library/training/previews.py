@@ -53,8 +53,9 @@ class Previews:
             RunError: a picture cannot be written.
         """
         mine = self.prompts[self.runtime.rank :: self.runtime.processes]
-        vae_device = next(self.family.vae.parameters()).device
-        self.family.vae.to(self.runtime.device)
+        devices = [(part, next(part.parameters()).device) for part in (self.family.vae, *self.family.text_encoders)]
+        for part, _ in devices:
+            part.to(self.runtime.device)
         done = 0
 
         def keep(preview: Preview) -> None:
@@ -66,7 +67,8 @@ class Previews:
         try:
             draw_previews(self.family, mine, autocast=self.runtime.autocast, on_image=keep)
         finally:
-            self.family.vae.to(vae_device)
+            for part, device in devices:
+                part.to(device)
 
     def _keep(self, preview: Preview, *, step: int, epoch: int | None) -> None:
         path = preview_path(self.folder, self.name, preview.prompt, step=step, epoch=epoch)

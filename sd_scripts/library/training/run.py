@@ -15,7 +15,7 @@ from sd_scripts.library.data.batches import GlobalBatch, Group, batches_from
 from sd_scripts.library.data.dataset import Batch, Dealer
 from sd_scripts.library.data.loader import load
 from sd_scripts.library.diffusion.draws import Draws
-from sd_scripts.library.families.base import Conditions, Family
+from sd_scripts.library.families.base import Conditions, Family, TextEmbeddings
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.training.control import Control
 from sd_scripts.library.training.memory import memory_now
@@ -98,6 +98,13 @@ class Run:
     def draws(self, batch: Batch) -> Draws:
         """The generators of a batch's pictures."""
         return Draws(self.seed, batch.plan.epoch, batch.plan.step, batch.indices)
+
+    def text(self, batch: Batch) -> TextEmbeddings:
+        """A batch's captions encoded: as they were cached, or now."""
+        if batch.text is None:
+            return self.texts(batch.captions)
+        embeds, pooled = (part.to(self.runtime.device, non_blocking=True) for part in batch.text)
+        return TextEmbeddings(embeds, pooled)
 
     def conditions(self, batch: Batch) -> Conditions:
         """What the model is told of a batch's pictures besides their captions."""

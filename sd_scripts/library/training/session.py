@@ -14,14 +14,16 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer as TorchOptimizer
 
-from sd_scripts.errors import ConfigError, Stopped
-from sd_scripts.library.cache import LatentsCache, vae_identity
+from sd_scripts.errors import ConfigError
+from sd_scripts.library.cache import LatentsCache
 from sd_scripts.library.data.batches import group_items
 from sd_scripts.library.data.dataset import Dealer, Listing
 from sd_scripts.library.data.loader import as_worker_death, worker_count
 from sd_scripts.library.families.base import Family
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.optim.optimizers import build_optimizer, schedule_for
+from sd_scripts.library.text_cache import TextCache
+from sd_scripts.library.training.caches import Filling, cached_latents, cached_texts
 from sd_scripts.library.training.checkpoint import save_rules
 from sd_scripts.library.training.control import Control
 from sd_scripts.library.training.curves import open_curves
@@ -38,7 +40,7 @@ from sd_scripts.library.training.saves import Metadata, Saver
 from sd_scripts.library.training.state import Position, load_state, read_position
 from sd_scripts.library.training.texts import Texts, captions_repeat
 from sd_scripts.library.training.update import Updater
-from sd_scripts.params.cache import Cache, Loader
+from sd_scripts.params.cache import Loader
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Regularisation
 from sd_scripts.params.families import FAMILIES
@@ -79,11 +81,13 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     seed = runtime.agreed(_seed(config, position, report))
     seed_everything(seed)
     family: Family = pkgutil.resolve_name(request.family).load(config, device=runtime.device, weight_dtype=runtime.weight_dtype)
-    cache = _cached_latents(config, listing, family, runtime=runtime, report=report, control=control)
+    filling = Filling(config, listing, runtime, report, control)
+    cache = cached_latents(filling, family)
     method: Method = pkgutil.resolve_name(request.method)(config, family)
     method.prepare()
     for note in method.notes:
         report.warn(note.field, note.message, note.fix)
+    texts = cached_texts(filling, family)
     if config[Memory].gradient_checkpointing:
         _checkpoint(family.unet, family.text_encoders)
     updater = _updater(config, plan, method, runtime)
@@ -92,7 +96,15 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         load_state(Path(resume), updater.parts())
         report.event("resume", step=position.step, epoch=position.epoch, path=str(Path(resume).absolute()))
     dealer = Dealer(
-        listing, seed, runtime.rank, runtime.processes, plan.total_steps, prior_loss_weight=_prior_loss_weight(config), cached_latents=cache
+        listing,
+        seed,
+        runtime.rank,
+        runtime.processes,
+        plan.total_steps,
+        prior_loss_weight=_prior_loss_weight(config),
+        cached_latents=cache,
+        cached_texts=texts,
+        caption_variants=texts.variants if texts else 1,
     )
     header = _header(request, family, method, seed=seed, optimizer=updater.optimizer)
     rules = [subset.captions for dataset in listing.blueprint.datasets for subset in dataset.subsets]
@@ -110,7 +122,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         start=position,
         groups=group_items(listing.items, listing.blueprint),
         dealer=dealer,
-        loader_workers=_workers(config, cache, runtime),
+        loader_workers=_workers(config, (cache, texts), runtime),
         family=family,
         method=method,
         pictures=Pictures(family, dealer, runtime.device, keep=cache is None and can_keep(listing, plan, FAMILIES[config.command.family])),
@@ -173,42 +185,6 @@ def _seed(config: Config, position: Position, report: Report) -> int:
     return given
 
 
-def _cached_latents(config: Config, listing: Listing, family: Family, *, runtime: Runtime, report: Report, control: Control) -> LatentsCache | None:
-    """Latents of all pictures, found or made now; the VAE leaves the accelerator afterwards. None if they are not to be cached."""
-    options = config[Cache]
-    if not (options.cache_latents or options.cache_latents_to_disk):
-        return None
-    facts = FAMILIES[config.command.family]
-    cache = LatentsCache(
-        listing,
-        suffix=facts.cache_suffix,
-        stride=facts.latent_stride,
-        channels=facts.latent_channels,
-        vae_hash=vae_identity(family.vae),
-        to_disk=options.cache_latents_to_disk,
-        skip_check=options.skip_cache_check,
-    )
-    report.phase("caching", 0, len(listing.items))
-
-    def on_progress(done: int, total: int) -> None:
-        report.phase("caching", done, total)
-        alone = runtime.processes == 1  # others would wait for this process's share; together they stop after the first step
-        for request in control.pending() & {"stop", "pause"} if alone else ():
-            control.served(request)
-            raise Stopped("stopped on request before the first step")
-
-    share = (runtime.rank, runtime.processes)
-    batch_size = options.vae_batch_size or config[Training].train_batch_size
-    cache.fill(family.image_moments, batch_size=batch_size, share=share, on_progress=on_progress)
-    cache.update(runtime.gathered(cache.kept) if runtime.processes > 1 else ())
-    if cache.adopted:
-        text = f"{len(cache.adopted)} cached latents are another program's. They fit in size and age, but may be another VAE's."
-        report.warn("cache", text, "Delete them if so.")
-    if runtime.device.type != "cpu":
-        family.vae.to("cpu")
-    return cache
-
-
 def _checkpoint(unet: Any, text_encoders: Sequence[Any]) -> None:
     """Compute activations again in the backward pass instead of keeping them. transformers renamed its switch between releases."""
     unet.enable_gradient_checkpointing()
@@ -229,9 +205,9 @@ def _prior_loss_weight(config: Config) -> float:
     return config[Regularisation].prior_loss_weight if Regularisation in config else 1.0
 
 
-def _workers(config: Config, cache: LatentsCache | None, runtime: Runtime) -> int:
-    """Loader processes: none where latents lie in memory, since handing them over costs more than taking them."""
-    if cache is not None and not cache.to_disk:
+def _workers(config: Config, caches: Sequence[LatentsCache | TextCache | None], runtime: Runtime) -> int:
+    """Loader processes: none where a cache lies in memory, since handing its parts over costs more than taking them."""
+    if any(cache is not None and not cache.to_disk for cache in caches):
         return 0
     return worker_count(config[Loader].max_data_loader_n_workers, processes=runtime.processes)
 

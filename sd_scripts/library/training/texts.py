@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from sd_scripts.library.families.base import Family, TextEmbeddings
+from sd_scripts.survey.caption_variants import varies
 from sd_scripts.survey.datasets import CaptionRules
 
 MOST_KEPT = 2048
@@ -15,7 +16,7 @@ MOST_KEPT = 2048
 
 def captions_repeat(rules: Iterable[CaptionRules]) -> bool:
     """Whether the same texts come again in every epoch. Dropping whole captions adds only the empty one."""
-    return not any(rule.shuffle_caption or rule.enable_wildcard or rule.caption_tag_dropout_rate > 0 or rule.token_warmup_step > 0 for rule in rules)
+    return not any(varies(rule) for rule in rules)
 
 
 class Texts:

@@ -23,11 +23,21 @@ class PreviewDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class TextCacheLayout:
+    """Files of encoded captions: end of their names, and the arrays in them: one per text encoder, `parts`, and `pooled`."""
+
+    suffix: str
+    parts: tuple[str, ...]
+    pooled: str
+
+
+@dataclass(frozen=True, slots=True)
 class FamilyFacts:
     """A family as far as it can be told without its weights.
 
     `kinds` are the kinds of file (see `signatures`) that its trainers take. Sides of pictures must be multiples of `latent_stride` pixels, sides of
     buckets should be of `bucket_divisor`. `scripts` maps a method to its trainer. `resolution_of` maps a kind to the side it was trained at.
+    `text_cache` is None where the ecosystem has no files of encoded captions.
     """
 
     name: str
@@ -41,3 +51,4 @@ class FamilyFacts:
     adapter_blocks: int
     resolution_of: Mapping[str, int]
     preview: PreviewDefaults
+    text_cache: TextCacheLayout | None = None

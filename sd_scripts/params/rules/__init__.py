@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.network import Network
-from sd_scripts.params.rules import learning, network, pictures, run
+from sd_scripts.params.rules import caching, learning, network, pictures, run
 from sd_scripts.params.rules.rule import Rule
 
 
 def rules_for(config: Config) -> tuple[Rule, ...]:
     """The rules that concern this config's command."""
-    return (*run.RULES, *pictures.RULES, *learning.RULES, *(network.RULES if Network in config else ()))
+    return (*run.RULES, *pictures.RULES, *learning.RULES, *caching.RULES, *(network.RULES if Network in config else ()))
