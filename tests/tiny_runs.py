@@ -74,11 +74,16 @@ def options(root: Path, **given: object) -> list[str]:
 
 
 def train(root: Path, **given: object) -> int:
-    """Train in this process; the exit code. accelerate keeps its state between runs of one process, so it is put back first."""
+    """Train in this process; the exit code."""
+    fresh_process()
+    return main("train_network", family=FAMILY, method=METHOD, argv=options(root, **given))
+
+
+def fresh_process() -> None:
+    """Put back what accelerate keeps between runs of one process."""
     torch.set_num_threads(1)  # steps are so small that threads only wait for each other
     AcceleratorState._reset_state(True)
     PartialState._reset_state()
-    return main("train_network", family=FAMILY, method=METHOD, argv=options(root, **given))
 
 
 def events(run_dir: Path, kind: str | None = None) -> list[Mapping[str, object]]:

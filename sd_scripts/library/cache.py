@@ -65,6 +65,8 @@ class LatentsCache:
         vae_hash: identity of the VAE.
         to_disk: keep files; else memory.
         skip_check: take a file that is there as it is.
+
+    `adopted` are other programs' files that are used, `made` counts what this process encoded.
     """
 
     listing: Listing
@@ -75,6 +77,7 @@ class LatentsCache:
     to_disk: bool
     skip_check: bool = False
     adopted: list[Path] = field(default_factory=list)
+    made: int = 0
     _pictures: list[Picture] = field(default_factory=list)
     _picture_of: list[int] = field(default_factory=list)
     _kept: dict[int, Latents | Path] = field(default_factory=dict)
@@ -124,6 +127,7 @@ class LatentsCache:
             for start in range(0, len(waiting), batch_size):
                 chunk = waiting[start : start + batch_size]
                 self._encode(chunk, encode)
+                self.made += len(chunk)
                 done += len(chunk)
                 if on_progress is not None:
                     on_progress(done, len(mine))

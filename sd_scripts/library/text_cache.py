@@ -47,6 +47,8 @@ class TextCache:
         to_disk: keep files; else memory.
         variants: versions of each caption that changes by chance.
         skip_check: take a file that is there as it is.
+
+    `adopted` are other programs' files that are used, `made` counts what this process encoded.
     """
 
     listing: Listing
@@ -58,6 +60,7 @@ class TextCache:
     variants: int = 1
     skip_check: bool = False
     adopted: list[Path] = field(default_factory=list)
+    made: int = 0
     _kept: dict[str, Row | Path] = field(default_factory=dict)
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -96,6 +99,7 @@ class TextCache:
             for text, row in zip(chunk, zip(embeds, pooled, strict=True), strict=True):
                 kept = (row[0].clone(), row[1].clone())
                 self._kept[text] = self._write(text, places[text], kept) if text and self.to_disk else kept
+            self.made += len(chunk)
             done += len(chunk)
             if on_progress is not None:
                 on_progress(done, len(mine))

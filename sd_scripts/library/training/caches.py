@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from sd_scripts.errors import Stopped
 from sd_scripts.library.cache import LatentsCache
@@ -45,11 +46,16 @@ class Filling:
         """Rank and processes."""
         return self.runtime.rank, self.runtime.processes
 
-    def progress(self) -> Callable[[int, int], None]:
-        """Tells how far it is, and stops on request."""
+    def progress(self, what: str) -> Callable[[int, int], None]:
+        """Tells how far it is, and stops on request. `what` is for the terminal."""
+        bar = tqdm(desc=f"caching {what}", disable=not self.runtime.is_main, mininterval=1.0)
 
         def on_progress(done: int, total: int) -> None:
             self.report.phase("caching", done, total)
+            bar.total = total
+            bar.update(done - bar.n)
+            if done == total:
+                bar.close()
             alone = self.runtime.processes == 1  # others would wait for this process's share; together they stop after the first step
             for request in self.control.pending() & {"stop", "pause"} if alone else ():
                 self.control.served(request)
@@ -82,7 +88,7 @@ def cached_latents(filling: Filling, family: Family) -> LatentsCache | None:
     )
     filling.report.phase("caching", 0, len(filling.listing.items))
     batch_size = options.vae_batch_size or config[Training].train_batch_size
-    cache.fill(family.image_moments, batch_size=batch_size, share=filling.share, on_progress=filling.progress())
+    cache.fill(family.image_moments, batch_size=batch_size, share=filling.share, on_progress=filling.progress("latents"))
     cache.update(runtime.gathered(cache.kept) if runtime.processes > 1 else ())
     filling.tell_adopted(len(cache.adopted), "latents", "VAE")
     if runtime.device.type != "cpu":
@@ -109,7 +115,7 @@ def cached_texts(filling: Filling, family: Family) -> TextCache | None:
         skip_check=config[Cache].skip_cache_check,
     )
     filling.report.phase("caching", 0, len(filling.listing.items))
-    cache.fill(_encoder(family, runtime), batch_size=CAPTIONS_AT_ONCE, share=filling.share, on_progress=filling.progress())
+    cache.fill(_encoder(family, runtime), batch_size=CAPTIONS_AT_ONCE, share=filling.share, on_progress=filling.progress("captions"))
     cache.update(runtime.gathered(cache.kept) if runtime.processes > 1 else ())
     filling.tell_adopted(len(cache.adopted), "captions", "model")
     if runtime.device.type != "cpu":

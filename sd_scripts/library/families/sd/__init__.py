@@ -2,4 +2,7 @@
 
 from sd_scripts.library.families.sd.family import SD
 
-__all__ = ["SD"]
+FAMILY = SD
+"""The family under the name by which tools find it in any of these folders."""
+
+__all__ = ["FAMILY", "SD"]
