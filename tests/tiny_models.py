@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sd_scripts.library.families.sd import SD
+from sd_scripts.library.families.sdxl import SDXL
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
 
@@ -32,8 +33,20 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class SecondText:
+    """Sizes of SDXL's second text encoder."""
+
+    width: int
+    layers: int
+    mlp: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
-    """Sizes of a model in the SD 1.x (`open_clip=False`) or SD 2.x single-file layout. `depths[i]`: transformer blocks per attention of level i."""
+    """Sizes of a model in the SD 1.x (`open_clip=False`), SD 2.x or SDXL (`second`) single-file layout.
+
+    `depths[i]`: transformer blocks per attention of level i.
+    """
 
     channels: tuple[int, ...]
     depths: tuple[int, ...]
@@ -47,12 +60,25 @@ class Layout:
     vocabulary: int = 49408
     in_channels: int = 4
     max_length: int = 77
+    second: SecondText | None = None
+
+    @property
+    def context(self) -> int:
+        """Width of the text that the U-Net reads."""
+        return self.text_width + (self.second.width if self.second else 0)
+
+    @property
+    def linear(self) -> bool:
+        """Whether attention's projections are linear layers."""
+        return self.open_clip or self.second is not None
 
 
 SD15 = Layout((320, 640, 1280, 1280), (1, 1, 1, 0), 2, 768, 12, 3072, (128, 256, 512, 512), 2)
 SD21 = replace(SD15, text_width=1024, text_layers=24, text_mlp=4096, open_clip=True)
 SD15_TINY = Layout((32, 64, 128, 128), (1, 1, 1, 0), 2, 64, 2, 128, (32, 64, 128, 128), 2)
 SD15_MICRO = Layout((32, 32), (1, 0), 1, 32, 2, 64, (32, 32, 32, 32), 1)
+SDXL_BASE = Layout((320, 640, 1280), (0, 2, 10), 2, 768, 12, 3072, (128, 256, 512, 512), 2, second=SecondText(1280, 32, 5120))
+SDXL_TINY = Layout((32, 64), (0, 1), 1, 32, 2, 64, (32, 32, 32, 32), 1, second=SecondText(64, 2, 128))
 SD2_TINY = Layout((64, 64), (1, 0), 1, 64, 3, 128, (32, 32, 32, 32), 1, open_clip=True)
 
 
@@ -79,7 +105,14 @@ def wave(step: float, shape: tuple[int, ...], *, cosine: bool = False) -> torch.
 
 def single_file_shapes(layout: Layout) -> Shapes:
     """Keys and shapes of the single file of `layout`, in the original (LDM) naming."""
-    text = _open_clip(layout) if layout.open_clip else _clip(layout)
+    if layout.second:
+        first, second = _clip(layout, "conditioner.embedders.0.transformer.text_model"), layout.second
+        more = replace(layout, text_width=second.width, text_layers=second.layers, text_mlp=second.mlp)
+        text = [*first, *_open_clip(more, "conditioner.embedders.1.model")]
+    elif layout.open_clip:
+        text = [*_open_clip(layout, "cond_stage_model.model")]
+    else:
+        text = [*_clip(layout, "cond_stage_model.transformer.text_model")]
     return {**dict(_unet(layout)), **dict(_vae(layout)), **dict(text)}
 
 
@@ -112,6 +145,11 @@ def build_sd15_tiny(path: Path, *, dtype: torch.dtype = torch.float32) -> Path:
 def build_sd15_micro(path: Path, *, dtype: torch.dtype = torch.float32) -> Path:
     """A 2.3 M parameter SD 1.x model with two U-Net levels: for tests that train. VAE stride 8, text width 32."""
     return build(SD15_MICRO, path, dtype=dtype)
+
+
+def build_sdxl_tiny(path: Path, *, dtype: torch.dtype = torch.float32) -> Path:
+    """A small SDXL model: two text encoders of 2 layers, two U-Net levels, of which the first has no attention."""
+    return build(SDXL_TINY, path, dtype=dtype)
 
 
 def build_sd2_tiny(path: Path, *, dtype: torch.dtype = torch.float32) -> Path:
@@ -170,12 +208,12 @@ def _resnet(name: str, inputs: int, outputs: int, time: int) -> Iterator[tuple[s
 
 
 def _attention(name: str, width: int, depth: int, layout: Layout) -> Iterator[tuple[str, tuple[int, ...]]]:
-    projection = (width, width) if layout.open_clip else (width, width, 1, 1)
+    projection = (width, width) if layout.linear else (width, width, 1, 1)
     yield from _weights(f"{name}.norm", width)
     yield from _weights(f"{name}.proj_in", *projection)
     yield from _weights(f"{name}.proj_out", *projection)
     for block in (f"{name}.transformer_blocks.{index}" for index in range(depth)):
-        for attention, context in (("attn1", width), ("attn2", layout.text_width)):
+        for attention, context in (("attn1", width), ("attn2", layout.context)):
             yield from _weights(f"{block}.{attention}.to_q", width, width, bias=False)
             yield from _weights(f"{block}.{attention}.to_k", width, context, bias=False)
             yield from _weights(f"{block}.{attention}.to_v", width, context, bias=False)
@@ -191,6 +229,9 @@ def _unet(layout: Layout) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _weights(f"{top}.time_embed.0", time, first)
     yield from _weights(f"{top}.time_embed.2", time, time)
     yield from _weights(f"{top}.input_blocks.0.0", first, layout.in_channels, 3, 3)
+    if layout.second:
+        yield from _weights(f"{top}.label_emb.0.0", time, layout.second.width + 6 * 256)
+        yield from _weights(f"{top}.label_emb.0.2", time, time)
     width, index, skips = first, 1, [first]
     for level, channels in enumerate(layout.channels):
         for _ in range(layout.layers_per_block):
@@ -270,8 +311,8 @@ def _vae(layout: Layout) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _weights(f"{top}.decoder.conv_out", 3, width, 3, 3)
 
 
-def _clip(layout: Layout) -> Iterator[tuple[str, tuple[int, ...]]]:
-    top, width = "cond_stage_model.transformer.text_model", layout.text_width
+def _clip(layout: Layout, top: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    width = layout.text_width
     yield f"{top}.embeddings.token_embedding.weight", (layout.vocabulary, width)
     yield f"{top}.embeddings.position_embedding.weight", (layout.max_length, width)
     for layer in (f"{top}.encoder.layers.{index}" for index in range(layout.text_layers)):
@@ -284,8 +325,8 @@ def _clip(layout: Layout) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _weights(f"{top}.final_layer_norm", width)
 
 
-def _open_clip(layout: Layout) -> Iterator[tuple[str, tuple[int, ...]]]:
-    top, width = "cond_stage_model.model", layout.text_width
+def _open_clip(layout: Layout, top: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    width = layout.text_width
     yield f"{top}.token_embedding.weight", (layout.vocabulary, width)
     yield f"{top}.positional_embedding", (layout.max_length, width)
     yield f"{top}.text_projection", (width, width)
@@ -309,3 +350,13 @@ def sd_config(path: Path, **given: object) -> Config:
 def load_sd(path: Path, *, weight_dtype: torch.dtype = torch.float32, **given: object) -> SD:
     """The Stable Diffusion family on the CPU, from `path` and other options by name."""
     return SD.load(sd_config(path, **given), device=torch.device("cpu"), weight_dtype=weight_dtype)
+
+
+def sdxl_config(path: Path, **given: object) -> Config:
+    """The request to train a LoRA on the SDXL model at `path`, with other options by name."""
+    return make_config(command("sdxl_train_network"), {"pretrained_model_name_or_path": str(path), **given})
+
+
+def load_sdxl(path: Path, *, weight_dtype: torch.dtype = torch.float32, **given: object) -> SDXL:
+    """The SDXL family on the CPU, from `path` and other options by name."""
+    return SDXL.load(sdxl_config(path, **given), device=torch.device("cpu"), weight_dtype=weight_dtype)

@@ -17,7 +17,10 @@ from sd_scripts.library.training.main import main
 
 TWO_BUCKETS = {"resolution": "128"}
 """At 128 the pictures fall into two buckets, at 64 into one (and steps take a quarter of the time)."""
-FAMILY, METHOD = "sd_scripts.library.families.sd:SD", "sd_scripts.library.methods.adapter:Adapter"
+SD, SDXL = "sd_scripts.library.families.sd:SD", "sd_scripts.library.families.sdxl:SDXL"
+ADAPTER = "sd_scripts.library.methods.adapter:Adapter"
+RECIPES = {"train_network": (SD, ADAPTER), "sdxl_train_network": (SDXL, ADAPTER)}
+"""Family and method of each script, as its recipe names them."""
 SIZES = ((64, 64), (64, 64), (64, 128), (128, 64), (100, 90))
 
 
@@ -38,6 +41,12 @@ def micro_model(folder: Path) -> Path:
     """The small model's file, made once per folder."""
     path = folder / "micro.safetensors"
     return path if path.exists() else tiny_models.build_sd15_micro(path)
+
+
+def sdxl_model(folder: Path) -> Path:
+    """The small SDXL model's file, made once per folder."""
+    path = folder / "sdxl.safetensors"
+    return path if path.exists() else tiny_models.build_sdxl_tiny(path)
 
 
 def options(root: Path, **given: object) -> list[str]:
@@ -73,10 +82,13 @@ def options(root: Path, **given: object) -> list[str]:
     return words
 
 
-def train(root: Path, **given: object) -> int:
+def train(root: Path, script: str = "train_network", **given: object) -> int:
     """Train in this process; the exit code."""
     fresh_process()
-    return main("train_network", family=FAMILY, method=METHOD, argv=options(root, **given))
+    family, method = RECIPES[script]
+    if family == SDXL:
+        given = {"pretrained_model_name_or_path": sdxl_model(root), **given}
+    return main(script, family=family, method=method, argv=options(root, **given))
 
 
 def fresh_process() -> None:

@@ -23,10 +23,13 @@ ALPHA_ROUNDING = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Learning rates of one adapter. `block_weights[i]` is a factor for U-Net block i; a `plus` ratio multiplies up factors' rates (LoRA+)."""
+    """Learning rates of one adapter: of the U-Net, and of each text encoder or one for all of them.
+
+    `block_weights[i]` is a factor for U-Net block i; a `plus` ratio multiplies up factors' rates (LoRA+).
+    """
 
     unet: float
-    text_encoder: float
+    text_encoders: tuple[float, ...]
     unet_plus: float | None = None
     text_encoder_plus: float | None = None
     block_weights: tuple[float, ...] | None = None
@@ -148,15 +151,25 @@ class Adapter(nn.Module):
 
         A group without a rate is left out: its parameters are not trained.
         """
-        texts = [module for _, module in self._each() if module.target.is_text]
         unet = [module for _, module in self._each() if not module.target.is_text]
-        groups = _split("textencoder", texts, rates.text_encoder, rates.text_encoder_plus)
+        groups = self._text_groups(rates)
         if rates.block_weights is None:
             return groups + _split("unet", unet, rates.unet, rates.unet_plus)
         for block in dict.fromkeys(module.target.block for module in unet):
             members = [module for module in unet if module.target.block == block]
             weight = 1.0 if block is None else rates.block_weights[block]
             groups += _split("unet" if block is None else f"unet_block{block}", members, rates.unet * weight, rates.unet_plus)
+        return groups
+
+    def _text_groups(self, rates: Rates) -> list[ParamGroup]:
+        """One group for all text encoders; where they have rates of their own, one each, numbered."""
+        if len(rates.text_encoders) == 1:
+            texts = [module for _, module in self._each() if module.target.is_text]
+            return _split("textencoder", texts, rates.text_encoders[0], rates.text_encoder_plus)
+        groups: list[ParamGroup] = []
+        for number, (part, rate) in enumerate(zip(("text_encoder", "text_encoder_2"), rates.text_encoders, strict=False), start=1):
+            texts = [module for _, module in self._each() if module.target.part == part]
+            groups += _split(f"textencoder {number}", texts, rate, rates.text_encoder_plus)
         return groups
 
     def load(self, tensors: Mapping[str, Tensor]) -> LoadReport:

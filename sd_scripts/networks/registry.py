@@ -11,6 +11,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.base import AdapterTarget
 from sd_scripts.networks import lora
 from sd_scripts.networks.lora import LoRA
+from sd_scripts.params.blocks import UNET_25, BlockLayout
 from sd_scripts.params.config import Config
 from sd_scripts.params.network import LORA_MODULE, Network
 from sd_scripts.params.values import nearest
@@ -44,10 +45,10 @@ def adapter_type(config: Config) -> AdapterType:
     return ADAPTERS[name]
 
 
-def build_adapter(config: Config, targets: Sequence[AdapterTarget], *, multiplier: float = 1.0) -> LoRA:
+def build_adapter(config: Config, targets: Sequence[AdapterTarget], *, multiplier: float = 1.0, layout: BlockLayout = UNET_25) -> LoRA:
     """The adapter that the options ask for, not yet applied.
 
     Raises:
         ConfigError: the type is unknown, or its arguments do not fit the model.
     """
-    return adapter_type(config).build(config, targets, multiplier=multiplier)
+    return adapter_type(config).build(config, targets, multiplier=multiplier, layout=layout)

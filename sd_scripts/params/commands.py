@@ -20,7 +20,7 @@ from sd_scripts.params.logging import Logging
 from sd_scripts.params.loss import Loss, SNRWeight
 from sd_scripts.params.memory import Attention, Compile, FrozenPrecision, Memory, Precision
 from sd_scripts.params.metadata import Metadata
-from sd_scripts.params.model import SDModel, SourceModel
+from sd_scripts.params.model import ModelFiles, SDModel, SourceModel
 from sd_scripts.params.network import LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
@@ -29,6 +29,7 @@ from sd_scripts.params.saving import AdapterFile, Saving, State
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.spec import Parameter, Section, section_of
 from sd_scripts.params.text import ClipText
+from sd_scripts.params.text_cache import TextCache
 from sd_scripts.params.training import Training
 from sd_scripts.params.validation import Validation
 
@@ -128,6 +129,14 @@ LORA_SECTIONS = (
 
 COMMANDS: tuple[Command, ...] = (
     Command("train_network", family="sd", method="adapter", title="LoRA for Stable Diffusion 1.x and 2.x", kind="train", sections=LORA_SECTIONS),
+    Command(
+        "sdxl_train_network",
+        family="sdxl",
+        method="adapter",
+        title="LoRA for SDXL",
+        kind="train",
+        sections=(*LORA_SECTIONS, TextCache, ModelFiles),
+    ),
 )
 
 

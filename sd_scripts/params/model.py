@@ -15,7 +15,12 @@ class SourceModel:
         label="Base model",
         path="any",
         advanced=False,
-        suggestions=("stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1"),
+        suggestions=(
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            "stabilityai/stable-diffusion-2-1-base",
+            "stabilityai/stable-diffusion-2-1",
+            "stabilityai/stable-diffusion-xl-base-1.0",
+        ),
     )
     vae: str | None = param(
         None, "Another VAE than the model's own: a file or a folder. Needed only if the model's VAE is missing or broken.", label="VAE", path="any"
@@ -41,4 +46,15 @@ class SDModel:
         False,
         "The model predicts velocity instead of noise, as SD 2.x at 768 does. No file says it reliably, and a wrong choice ruins the result.",
         label="V-prediction",
+    )
+
+
+@section("Reading of model files")
+class ModelFiles:
+    """How model files are read."""
+
+    disable_mmap_load_safetensors: bool = param(
+        False,
+        "Read model files piece by piece instead of mapping them into memory: faster from network drives, and on Windows' Linux layer (WSL).",
+        label="Read files without mapping",
     )

@@ -6,11 +6,11 @@ from sd_scripts.params.spec import param, section
 
 LORA_MODULE = "networks.lora"
 
-UNET_BLOCKS = 25
-"""Blocks of the SD 1.x and 2.x U-Net as kohya counts them: 12 down, 1 mid, 12 up."""
-
-BLOCKS_WITHOUT_ATTENTION = (0, 3, 6, 9, 10, 11, 13, 14, 15)
-"""Indices (from 0) of the blocks that hold no attention: IN0, IN3, IN6, IN9, IN10, IN11, OUT0, OUT1, OUT2. Only a conv rank has an effect there."""
+BLOCKS_WITHOUT_ATTENTION = {
+    "sd": (0, 3, 6, 9, 10, 11, 13, 14, 15),
+    "sdxl": (0, 1, 2, 3, 6, 10, 12, 19, 20, 21, 22),
+}
+"""By family, indices (from 0) of the U-Net blocks that hold no attention. Only a conv rank has an effect there."""
 
 
 @section("LoRA")

@@ -153,7 +153,7 @@ def make_dataset(subsets: tuple[Subset, ...], values: Mapping[str, Any]) -> Data
     """
     if values.get("resolution") is None:
         raise ConfigError(
-            "resolution", "No resolution is given.", fix="Use the one that the model was made for: 512,512 for SD 1.x, 768,768 for SD 2.x."
+            "resolution", "No resolution is given.", fix="Use the one that the model was made for: 512,512 for SD 1.x, 1024,1024 for SDXL."
         )
     dataset = Dataset(subsets=subsets, **_own(Dataset, values, but=("subsets",)))
     if not dataset.enable_bucket or dataset.bucket_no_upscale:

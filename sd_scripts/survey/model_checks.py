@@ -82,8 +82,8 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
 def _version(asked: SDModel, facts: ModelFacts) -> Iterator[Problem]:
     if facts.family == "sd2" and not asked.v2:
         yield error("v2", "The file is a Stable Diffusion 2.x model, and v2 is off.", "Set v2.")
-    if facts.family == "sd1" and asked.v2:
-        yield error("v2", "The file is a Stable Diffusion 1.x model, and v2 is on.", "Turn v2 off.")
+    if facts.family != "sd2" and asked.v2:
+        yield error("v2", f"The file is a {facts.title} model, and v2 is on.", "Turn v2 off.")
     if facts.prediction == "v" and not asked.v_parameterization:
         yield warning("v_parameterization", "The model says that it predicts velocity, and v_parameterization is off.", "Set v_parameterization.")
     if facts.prediction == "epsilon" and asked.v_parameterization:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sd_scripts.errors import DataError
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 class WeightSource(Protocol):
@@ -39,6 +55,25 @@ class _Safetensors:
         return self._handle.get_tensor(key)
 
 
+class _Read:
+    """A safetensors file that is read, not mapped: each tensor by one read of its bytes."""
+
+    def __init__(self, mapped: _Safetensors, file: BinaryIO) -> None:
+        self.path, self.metadata, self.shapes, self._file = mapped.path, mapped.metadata, mapped.shapes, file
+        length = int.from_bytes(file.read(8), "little")
+        self._entries: dict[str, Any] = json.loads(file.read(length))
+        self._start = 8 + length
+
+    def tensor(self, key: str) -> Tensor:
+        """See `WeightSource`."""
+        entry = self._entries[key]
+        begin, end = entry["data_offsets"]
+        self._file.seek(self._start + begin)
+        values = bytearray(self._file.read(end - begin))
+        dtype = _DTYPES[entry["dtype"]]
+        return torch.frombuffer(values, dtype=dtype).view(entry["shape"]) if values else torch.empty(entry["shape"], dtype=dtype)
+
+
 class _Loaded:
     def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         self.path, self._tensors = path, tensors
@@ -61,16 +96,21 @@ class _Inert:
 
 
 @contextmanager
-def open_source(path: Path) -> Generator[WeightSource]:
+def open_source(path: Path, *, mapped: bool = True) -> Generator[WeightSource]:
     """Open a .safetensors file, or a pickle (any other suffix) of which only tensors are read.
+
+    Args:
+        path: the file.
+        mapped: False reads a safetensors file's tensors one by one instead of mapping it into memory.
 
     Raises:
         DataError: the file is truncated, no weights file, or a pickle that cannot be read without running code.
     """
     if path.suffix.lower() == ".safetensors":
         try:
-            with safe_open(path, framework="pt", device="cpu") as handle:
-                yield _Safetensors(path, handle)
+            with safe_open(path, framework="pt", device="cpu") as handle, path.open("rb") as file:
+                found = _Safetensors(path, handle)
+                yield found if mapped else _Read(found, file)
         except SafetensorError as error:
             raise DataError(f"This is no whole safetensors file: {error}.", fix="Download or copy it again.", path=path) from error
     else:

@@ -19,6 +19,7 @@ from sd_scripts.networks.lora import LoRA
 from sd_scripts.networks.registry import adapter_type
 from sd_scripts.params.blocks import lr_weights
 from sd_scripts.params.config import Config, network_words
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.memory import Precision
 from sd_scripts.params.network import LoRAArgs, Network
 from sd_scripts.params.optimizer import Optimizer
@@ -37,6 +38,7 @@ class Adapter:
     def __init__(self, config: Config, family: Family) -> None:
         self.config, self.family = config, family
         self.network, self.arguments = config[Network], config[LoRAArgs]
+        self._blocks = FAMILIES[config.command.family].blocks
         self.notes: tuple[Problem, ...] = ()
         self._groups: list[ParamGroup] = []
 
@@ -54,7 +56,7 @@ class Adapter:
         if self.network.dim_from_weights:
             self.adapter = kind.build_from(self.config, wanted, tensors)
         else:
-            self.adapter = kind.build(self.config, wanted)
+            self.adapter = kind.build(self.config, wanted, layout=self._blocks)
         if tensors:
             self._load(tensors)
         self.adapter.to(device=next(self.family.unet.parameters()).device, dtype=_dtype(self.config[Precision]))
@@ -193,10 +195,10 @@ class Adapter:
         network, arguments, base = self.network, self.arguments, self.config[Optimizer].learning_rate
         return Rates(
             unet=base if network.unet_lr is None else network.unet_lr,
-            text_encoder=network.text_encoder_lr[0] if network.text_encoder_lr else base,
+            text_encoders=network.text_encoder_lr or (base,),
             unet_plus=arguments.loraplus_unet_lr_ratio or arguments.loraplus_lr_ratio,
             text_encoder_plus=arguments.loraplus_text_encoder_lr_ratio or arguments.loraplus_lr_ratio,
-            block_weights=lr_weights(arguments),
+            block_weights=lr_weights(arguments, self._blocks),
         )
 
 

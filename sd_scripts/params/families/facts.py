@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+from sd_scripts.params.blocks import BlockLayout
+
+Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
+"""(type, shape) of a weights file's tensors by name; those of a folder begin with their part: "unet/..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterPlace:
+    """A layer that an adapter can wrap, told from a weights file's header.
+
+    `shape` is (outputs, inputs) of a linear layer or (outputs, inputs, height, width) of a convolution; `block` is kohya's block index, None in a
+    text encoder. `needs_conv`: only with `conv_dim`.
+    """
+
+    name: str
+    part: Literal["unet", "text_encoder", "text_encoder_2"]
+    shape: tuple[int, ...]
+    block: int | None
+    needs_conv: bool
+
+    @property
+    def is_large_conv(self) -> bool:
+        """A convolution that is not 1×1."""
+        return math.prod(self.shape[2:]) > 1
+
+    def parameters(self, rank: int) -> int:
+        """Trained numbers of a LoRA of `rank` here: down and up factor."""
+        return rank * (math.prod(self.shape[1:]) + self.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +68,8 @@ class FamilyFacts:
 
     `kinds` are the kinds of file (see `signatures`) that its trainers take. Sides of pictures must be multiples of `latent_stride` pixels, sides of
     buckets should be of `bucket_divisor`. `scripts` maps a method to its trainer. `resolution_of` maps a kind to the side it was trained at.
+    `blocks` are those of its U-Net that have a rank and a rate of their own, `places` finds the layers that an adapter can wrap in a file's tensors.
+    `half_vae_overflows`: its own VAE makes NaN in fp16.
     `text_cache` is None where the ecosystem has no files of encoded captions.
     """
 
@@ -48,7 +81,17 @@ class FamilyFacts:
     latent_stride: int
     bucket_divisor: int
     cache_suffix: str
-    adapter_blocks: int
+    blocks: BlockLayout
+    places: Callable[[Tensors], tuple[AdapterPlace, ...]]
     resolution_of: Mapping[str, int]
     preview: PreviewDefaults
     text_cache: TextCacheLayout | None = None
+    half_vae_overflows: bool = False
+    takes_clip_skip: bool = True
+    text_encoders: int = 1
+
+    @property
+    def usual_sizes(self) -> str:
+        """Training sizes for people: "512,512 for Stable Diffusion 1.x, 768,768 for Stable Diffusion 2.x"."""
+        sides = [f"{side},{side}" for side in self.resolution_of.values()]
+        return sides[0] if len(sides) == 1 else " or ".join(f"{side} ({kind})" for kind, side in zip(self.resolution_of, sides, strict=True))

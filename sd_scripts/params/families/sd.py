@@ -7,39 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sd_scripts.params.families.facts import FamilyFacts, PreviewDefaults
-
-FACTS = FamilyFacts(
-    name="sd",
-    title="Stable Diffusion 1.x and 2.x",
-    kinds=("sd1", "sd2"),
-    scripts=MappingProxyType({"adapter": "train_network"}),
-    latent_channels=4,
-    latent_stride=8,
-    bucket_divisor=64,
-    cache_suffix="_sd.npz",
-    adapter_blocks=25,
-    resolution_of=MappingProxyType({"sd1": 512, "sd2": 768}),
-    preview=PreviewDefaults(width=512, height=512, sample_steps=30, scale=7.5, divisor=8, smallest=64),
-)
+from sd_scripts.params.blocks import UNET_25
+from sd_scripts.params.families.clip_layers import FolderText, SingleText, text_places
+from sd_scripts.params.families.facts import AdapterPlace, FamilyFacts, PreviewDefaults, Tensors
 
 USED_TEXT_LAYERS = {"sd2": 23}
 """Layers of the text encoder that are loaded, where that is fewer than the file holds: 2.x conditions on the last but one."""
-
-CLIP_LAYER = re.compile(
-    r"cond_stage_model\.transformer\.(?:text_model\.)?encoder\.layers\.(\d+)\.(self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])\.weight"
-)
-OPEN_CLIP_LAYER = re.compile(
-    r"cond_stage_model\.model\.transformer\.resblocks\.(\d+)\.(attn\.in_proj_weight|attn\.out_proj\.weight|mlp\.c_fc\.weight|mlp\.c_proj\.weight)"
-)
-FOLDER_TEXT_LAYER = re.compile(r"text_encoder/(?:text_model\.)?encoder\.layers\.(\d+)\.(self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])\.weight")
-OPEN_CLIP_NAMES = {
-    "attn.in_proj_weight": ("self_attn_k_proj", "self_attn_v_proj", "self_attn_q_proj"),
-    "attn.out_proj.weight": ("self_attn_out_proj",),
-    "mlp.c_fc.weight": ("mlp_fc1",),
-    "mlp.c_proj.weight": ("mlp_fc2",),
-}
-"""Modules of the text encoder that an adapter wraps, by OpenCLIP's tensor: its fused projection is three of them."""
 
 _UNET = re.compile(r"model\.diffusion_model\.(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:(\d+)\.)?(.+)\.weight")
 _FOLDER_UNET = re.compile(r"unet/(?:(down_blocks|up_blocks)\.(\d+)|(mid_block))\.(attentions|resnets|downsamplers|upsamplers)\.(\d+)\.(.+)\.weight")
@@ -122,3 +95,27 @@ def _ldm_place(name: str, period: int) -> UNetPlace | None:
     if position == "1":
         return UNetPlace(side, at // period, "attentions", at % period, inner)
     return UNetPlace(side, at // period, "resnets", at % period, _RESNET.get(inner, ""))
+
+
+def adapter_places(tensors: Tensors) -> tuple[AdapterPlace, ...]:
+    """Every layer of a model that an adapter can wrap: text encoder, then U-Net, in the file's order."""
+    most = USED_TEXT_LAYERS["sd2"] if any(name.startswith("cond_stage_model.model.") for name in tensors) else None
+    text = text_places(tensors, (SingleText("cond_stage_model.", "lora_te", most), FolderText("text_encoder", "lora_te")))
+    places = unet_places(tensors)
+    return (*text, *(AdapterPlace(place.lora_name, "unet", tensors[name][1], place.block, place.needs_conv) for name, place in places.items()))
+
+
+FACTS = FamilyFacts(
+    name="sd",
+    title="Stable Diffusion 1.x and 2.x",
+    kinds=("sd1", "sd2"),
+    scripts=MappingProxyType({"adapter": "train_network"}),
+    latent_channels=4,
+    latent_stride=8,
+    bucket_divisor=64,
+    cache_suffix="_sd.npz",
+    blocks=UNET_25,
+    places=adapter_places,
+    resolution_of=MappingProxyType({"sd1": 512, "sd2": 768}),
+    preview=PreviewDefaults(width=512, height=512, sample_steps=30, scale=7.5, divisor=8, smallest=64),
+)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.blocks import DEFAULT_RANK, BlockRanks, block_ranks, lr_weights
 from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.network import BLOCKS_WITHOUT_ATTENTION, LORA_MODULE, LoRAArgs, Network
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, error, warning
@@ -96,14 +97,17 @@ def trains_text_encoder(config: Config) -> bool:
     network = config[Network]
     if network.network_train_unet_only or network.stop_text_encoder_training == -1:
         return False
-    return bool(network.text_encoder_lr[0] if network.text_encoder_lr else config[Optimizer].learning_rate)
+    return any(network.text_encoder_lr) if network.text_encoder_lr else bool(config[Optimizer].learning_rate)
 
 
-def one_text_encoder_rate(config: Config) -> Iterator[Problem]:
-    """These models have one text encoder."""
-    rates = config[Network].text_encoder_lr or ()
-    if len(rates) > 1:
-        yield warning("text_encoder_lr", f"This model has one text encoder: {rates[0]:g} counts, the rest is ignored.", "Give one rate.")
+def as_many_rates_as_encoders(config: Config) -> Iterator[Problem]:
+    """No more rates than text encoders."""
+    rates, encoders = config[Network].text_encoder_lr or (), FAMILIES[config.command.family].text_encoders
+    if len(rates) > encoders:
+        counting = ", ".join(f"{rate:g}" for rate in rates[:encoders])
+        how_many = "one text encoder" if encoders == 1 else f"{encoders} text encoders"
+        message = f"This model has {how_many}: {counting} {'counts' if encoders == 1 else 'count'}, the rest is ignored."
+        yield warning("text_encoder_lr", message, "Give one rate." if encoders == 1 else f"Give {encoders}.")
 
 
 def text_encoder_can_stop(config: Config) -> Iterator[Problem]:
@@ -121,7 +125,7 @@ def block_lists_are_readable(config: Config) -> Iterator[Problem]:
     if config[Network].network_module not in (None, LORA_MODULE):
         return
     try:
-        ranks = block_ranks(config[Network], config[LoRAArgs])
+        ranks = block_ranks(config[Network], config[LoRAArgs], FAMILIES[config.command.family].blocks)
     except ConfigError as refused:
         yield as_problem(refused)
         return
@@ -132,7 +136,8 @@ def block_lists_are_readable(config: Config) -> Iterator[Problem]:
 def _ignored_ranks(config: Config, ranks: BlockRanks) -> Iterator[Problem]:
     if "block_dims" not in config.given or ranks.conv_ranks is not None:
         return
-    ignored = [index + 1 for index in BLOCKS_WITHOUT_ATTENTION if ranks.ranks[index]]
+    without = BLOCKS_WITHOUT_ATTENTION.get(config.command.family, ())
+    ignored = [index + 1 for index in without if ranks.ranks[index]]
     if ignored:
         places = ", ".join(map(str, ignored))
         yield warning("block_dims", f"Values {places} have no effect: those blocks hold no attention.", "Set conv_dim to train their convolutions.")
@@ -140,7 +145,7 @@ def _ignored_ranks(config: Config, ranks: BlockRanks) -> Iterator[Problem]:
 
 def _blocks_without_adapter(config: Config) -> Iterator[Problem]:
     arguments = config[LoRAArgs]
-    weights = lr_weights(arguments)
+    weights = lr_weights(arguments, FAMILIES[config.command.family].blocks)
     if weights is None:
         return
     dropped = [index + 1 for index, weight in enumerate(weights) if not weight]
@@ -157,7 +162,7 @@ RULES: tuple[Rule, ...] = (
     weights_give_the_rank,
     merged_loras_have_strengths,
     something_is_trained,
-    one_text_encoder_rate,
+    as_many_rates_as_encoders,
     text_encoder_can_stop,
     block_lists_are_readable,
 )

@@ -9,13 +9,11 @@ from sd_scripts.params.cache import Cache
 from sd_scripts.params.captions import CaptionDropout, Captions
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Folders
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.images import Augmentation, Images
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.resolution import parse_resolution
 from sd_scripts.params.rules.rule import Rule, as_problem, were_given
-
-BUCKET_DIVISOR = 64
-"""SD 1.x and 2.x: bucket sides must stay whole after three halvings of latents that are an eighth of the picture."""
 
 
 def data_is_named(config: Config) -> Iterator[Problem]:
@@ -33,7 +31,7 @@ def resolution_is_readable(config: Config) -> Iterator[Problem]:
     text = config[Images].resolution
     if text is None:
         if not config[Folders].dataset_config:
-            yield error("resolution", "No training size is given.", 'Write "512,512" for SD 1.x, "768,768" for SD 2.x.')
+            yield error("resolution", "No training size is given.", f"Write {FAMILIES[config.command.family].usual_sizes}.")
         return
     try:
         parse_resolution(text)
@@ -46,9 +44,10 @@ def bucket_limits_hold(config: Config) -> Iterator[Problem]:
     images = config[Images]
     if not images.enable_bucket:
         return
-    if images.bucket_reso_steps % BUCKET_DIVISOR:
-        fix = f"Write {BUCKET_DIVISOR}, or a multiple of it."
-        yield error("bucket_reso_steps", f"{images.bucket_reso_steps} is not a multiple of {BUCKET_DIVISOR}, which SD models need.", fix)
+    family = FAMILIES[config.command.family]
+    if images.bucket_reso_steps % family.bucket_divisor:
+        fix = f"Write {family.bucket_divisor}, or a multiple of it."
+        yield error("bucket_reso_steps", f"{images.bucket_reso_steps} is not a multiple of {family.bucket_divisor}, which {family.title} needs.", fix)
     if images.min_bucket_reso > images.max_bucket_reso:
         yield error("min_bucket_reso", f"{images.min_bucket_reso} is above max_bucket_reso, {images.max_bucket_reso}.", "Exchange them.")
     elif images.resolution and not images.bucket_no_upscale:

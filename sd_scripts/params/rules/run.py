@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.logging import Logging
 from sd_scripts.params.memory import Attention, Precision
@@ -42,10 +43,21 @@ def attention_is_pytorchs(config: Config) -> Iterator[Problem]:
             yield warning(name, section_of(Attention).param(name).hints.settled or "", "Leave it out, or write sdpa.")
 
 
-def v2_takes_no_clip_skip(config: Config) -> Iterator[Problem]:
-    """SD 2.x learned with its second-last layer, which its files already end with."""
+def clip_skip_applies(config: Config) -> Iterator[Problem]:
+    """SD 2.x learned with its second-last layer, which its files already end with; other families have a fixed layer."""
+    family = FAMILIES[config.command.family]
+    if not family.takes_clip_skip and config[ClipText].clip_skip is not None:
+        yield warning("clip_skip", f"It has no effect with {family.title}, which always takes the last layer but one.", "Leave it out.")
     if SDModel in config and config[SDModel].v2 and (config[ClipText].clip_skip or 1) > 1:
         yield warning("clip_skip", "SD 2.x models are not made for it.", "Leave it out.")
+
+
+def half_vae_is_safe(config: Config) -> Iterator[Problem]:
+    """Some families' own VAE makes NaN in fp16."""
+    family, source = FAMILIES[config.command.family], config[SourceModel]
+    if family.half_vae_overflows and config[Precision].mixed_precision == "fp16" and not source.no_half_vae and not source.vae:
+        fix = "Set no_half_vae, use bf16, or name a VAE that is made for fp16."
+        yield warning("no_half_vae", f"{family.title}'s own VAE overflows in fp16 and makes black pictures.", fix)
 
 
 def prompts_for_samples(config: Config) -> Iterator[Problem]:
@@ -144,7 +156,8 @@ RULES: tuple[Rule, ...] = (
     model_is_named,
     attention_is_pytorchs,
     output_is_named,
-    v2_takes_no_clip_skip,
+    clip_skip_applies,
+    half_vae_is_safe,
     prompts_for_samples,
     samples_by_epochs_count_first,
     saves_by_ratio_count_first,

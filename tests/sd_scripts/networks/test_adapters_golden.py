@@ -1,11 +1,13 @@
-"""Which modules get an adapter, with which rank, alpha and optimizer group: recorded for the real depth of SD 1.x."""
+"""Which modules get an adapter, with which rank, alpha and optimizer group: recorded for the real depth of SD 1.x and SDXL."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+import tomllib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,23 @@ from torch import nn
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.base import AdapterTarget
+from sd_scripts.library.families.ldm.load import skeleton
+from sd_scripts.library.families.ldm.targets import text_targets
+from sd_scripts.library.families.sdxl import SDXL
+from sd_scripts.library.families.sdxl.targets import unet_targets
 from sd_scripts.networks.base import Rates
 from sd_scripts.networks.registry import build_adapter
-from sd_scripts.params.blocks import lr_weights
+from sd_scripts.params.blocks import UNET_23, UNET_25, BlockLayout, lr_weights
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.network import LoRAArgs
+from tests.tiny_models import SDXL_BASE, single_file_shapes
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-CASES = [
-    case
-    for case in json.loads((GOLDEN / "adapters.json").read_text("utf-8"))["sd1 and sdxl"]
-    if not case["sdxl"] and case["module"] == "networks.lora"
-]
+CASES = [case for case in json.loads((GOLDEN / "adapters.json").read_text("utf-8"))["sd1 and sdxl"] if case["module"] == "networks.lora"]
+DEVIATIONS = {
+    row["case"]: row["value"] for row in tomllib.loads((GOLDEN / "deviations.toml").read_text("utf-8"))["deviation"] if row["file"] == "adapters.json"
+}
 GROUPED = [case for case in CASES if "groups" in case]
 HASH = "sha256 of the sorted lines 'name rank alpha' joined by newline"
 DOWN, UP = (
@@ -56,6 +62,22 @@ def target(name: str) -> AdapterTarget:
 
 
 @pytest.fixture(scope="module")
+def sdxl_targets() -> list[AdapterTarget]:
+    assert SDXL_BASE.second is not None
+    layout = replace(SDXL_BASE, text_layers=2, second=replace(SDXL_BASE.second, layers=3))
+    parts = skeleton(single_file_shapes(layout), SDXL.layout)
+    first = text_targets(parts.text_encoders[0], part="text_encoder", prefix="lora_te1")
+    second = text_targets(parts.text_encoders[1], part="text_encoder_2", prefix="lora_te2")
+    return [*first, *second, *unet_targets(parts.unet)]
+
+
+@pytest.fixture(scope="module")
+def both(targets, sdxl_targets) -> dict[bool, list[AdapterTarget]]:
+    """By whether it is SDXL."""
+    return {False: targets, True: sdxl_targets}
+
+
+@pytest.fixture(scope="module")
 def targets() -> list[AdapterTarget]:
     names = json.loads((GOLDEN / "lora_module_names.json").read_text("utf-8"))["sd15_lora_conv"]["denoiser"]
     layers = [f"lora_te_text_model_encoder_layers_{i}" for i in range(2)]
@@ -67,12 +89,16 @@ def config(case: dict[str, Any]) -> Config:
     given: dict[str, object] = {"network_module": case["module"], "learning_rate": 1e-4, "unet_lr": 5e-4, "text_encoder_lr": (1e-4,)}
     given |= {key: case[key] for key in ("network_dim", "network_alpha") if case[key] is not None}
     given["network_args"] = [f"{key}={value}" for key, value in case["network_args"].items()]
-    return make_config(command("train_network"), given)
+    return make_config(command("sdxl_train_network" if case["sdxl"] else "train_network"), given)
+
+
+def layout_of(case: dict[str, Any]) -> BlockLayout:
+    return UNET_23 if case["sdxl"] else UNET_25
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if HASH in case], ids=lambda c: c["case"])
-def test_modules_ranks_and_alphas_are_the_recorded_ones(case, targets):
-    modules = build_adapter(config(case), targets).modules_by_name
+def test_modules_ranks_and_alphas_are_the_recorded_ones(case, both):
+    modules = build_adapter(config(case), both[case["sdxl"]], layout=layout_of(case)).modules_by_name
     lines = sorted(f"{name} {module.rank} {module.alpha.item():g}" for name, module in modules.items())
     assert len(modules) == case["modules"]
     assert Counter(str(module.rank) for module in modules.values()) == case["modules_per_rank"]
@@ -81,18 +107,20 @@ def test_modules_ranks_and_alphas_are_the_recorded_ones(case, targets):
 
 
 @pytest.mark.parametrize("case", GROUPED, ids=lambda c: c["case"])
-def test_optimizer_groups_are_the_recorded_ones(case, targets):
+def test_optimizer_groups_are_the_recorded_ones(case, both):
     asked = config(case)
     arguments = asked[LoRAArgs]
     rates = Rates(
         5e-4,
-        1e-4,
+        (1e-4,),
         arguments.loraplus_unet_lr_ratio or arguments.loraplus_lr_ratio,
         arguments.loraplus_text_encoder_lr_ratio or arguments.loraplus_lr_ratio,
-        lr_weights(arguments),
+        lr_weights(arguments, layout_of(case)),
     )
-    groups = build_adapter(asked, targets).param_groups(rates)
-    assert [(group.name, len(group.params)) for group in groups] == [(row["description"], row["tensors"]) for row in case["groups"]]
+    groups = build_adapter(asked, both[case["sdxl"]], layout=layout_of(case)).param_groups(rates)
+    expected = [(DEVIATIONS.get(case["case"], row["description"]) if "-1" in row["description"] else row["description"], row["tensors"])
+                for row in case["groups"]]  # fmt: skip
+    assert [(group.name, len(group.params)) for group in groups] == expected
     assert [group.lr for group in groups] == pytest.approx([row["lr"] for row in case["groups"]], rel=1e-8)
 
 

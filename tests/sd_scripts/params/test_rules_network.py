@@ -73,7 +73,7 @@ def test_a_rate_of_zero_leaves_a_part_out(values):
 
 
 def test_one_text_encoder_takes_one_rate():
-    assert found(network.one_text_encoder_rate, text_encoder_lr=[1e-4, 1e-5]) == [("text_encoder_lr", "warning")]
+    assert found(network.as_many_rates_as_encoders, text_encoder_lr=[1e-4, 1e-5]) == [("text_encoder_lr", "warning")]
 
 
 def test_stopping_the_text_encoder_takes_steps_a_share_or_minus_one():

@@ -28,8 +28,8 @@ def test_the_output_name_is_no_path(name):
 
 
 def test_sd2_is_not_made_for_clip_skip():
-    assert found(run.v2_takes_no_clip_skip, v2=True, clip_skip=2) == [("clip_skip", "warning")]
-    assert found(run.v2_takes_no_clip_skip, clip_skip=2) == []
+    assert found(run.clip_skip_applies, v2=True, clip_skip=2) == [("clip_skip", "warning")]
+    assert found(run.clip_skip_applies, clip_skip=2) == []
 
 
 def test_samples_need_prompts_and_a_moment():

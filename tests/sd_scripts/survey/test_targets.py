@@ -11,11 +11,17 @@ from safetensors.torch import save_file
 
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
+from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.families.facts import AdapterPlace
 from sd_scripts.survey.header import Header, read_header
-from sd_scripts.survey.targets import adapter_size, targets_of
+from sd_scripts.survey.targets import adapter_size
 from tests.tiny_models import SD15, SD15_MICRO, SD15_TINY, SD21, Layout, build_diffusers_folder, single_file_shapes
 
 NAMES = json.loads((Path(__file__).parents[2] / "golden" / "lora_module_names.json").read_text("utf-8"))
+
+
+def places(header: Header, family: str = "sd") -> tuple[AdapterPlace, ...]:
+    return FAMILIES[family].places(header.tensors)
 
 
 def _header(layout: Layout) -> Header:
@@ -28,7 +34,7 @@ def _config(**given: object) -> Config:
 
 @pytest.mark.parametrize(("golden", "layout", "conv"), [("sd15_lora", SD15, False), ("sd15_lora_conv", SD15, True), ("sd2_lora", SD21, False)])
 def test_the_targets_are_kohyas_modules(golden, layout, conv):
-    found = [target for target in targets_of(_header(layout)) if conv or not target.needs_conv]
+    found = [target for target in places(_header(layout)) if conv or not target.needs_conv]
     assert {target.name for target in found if target.part == "unet"} == set(NAMES[golden]["denoiser"])
     assert {target.name for target in found if target.part == "text_encoder"} == set(NAMES[golden]["text_encoders"])
     assert len(found) == len({target.name for target in found})
@@ -36,13 +42,13 @@ def test_the_targets_are_kohyas_modules(golden, layout, conv):
 
 def test_block_indices_are_kohyas():
     golden = json.loads((Path(__file__).parents[2] / "golden" / "lora.json").read_text("utf-8"))["block_index"]["sd1"]
-    found = {target.name: -1 if target.block is None else target.block for target in targets_of(_header(SD15))}
+    found = {target.name: -1 if target.block is None else target.block for target in places(_header(SD15))}
     assert {name: found[name] for name in golden} == golden
 
 
 def test_a_folder_has_the_same_targets_as_the_single_file(tmp_path):
     folder = read_header(build_diffusers_folder(tmp_path / "m", SD15_TINY))
-    assert {(t.name, t.shape, t.block) for t in targets_of(folder)} == {(t.name, t.shape, t.block) for t in targets_of(_header(SD15_TINY))}
+    assert {(t.name, t.shape, t.block) for t in places(folder)} == {(t.name, t.shape, t.block) for t in places(_header(SD15_TINY))}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def _chosen(given: dict, header: Header) -> list[tuple[str, int, tuple[int, ...]
     rank = given.get("network_dim", 4)
     words = " ".join(given.get("network_args", []))
     chosen = []
-    for target in targets_of(header):
+    for target in places(header):
         is_text = target.part == "text_encoder"
         if (is_text and given.get("network_train_unet_only")) or (not is_text and given.get("network_train_text_encoder_only")):
             continue

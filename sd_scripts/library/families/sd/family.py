@@ -1,125 +1,62 @@
-"""Stable Diffusion 1.x and 2.x as a family: encoding, noise and target, prediction, adapter targets, metadata."""
+"""Stable Diffusion 1.x and 2.x: one CLIP text encoder, of which clip skip chooses the layer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
-from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from sd_scripts.library.diffusion.draws import Draws, randn_per_item
-from sd_scripts.library.diffusion.loss import snr_weights
-from sd_scripts.library.diffusion.noise import add_noise, draw_noise, draw_timesteps, perturb_input, velocity
-from sd_scripts.library.diffusion.schedule import NoiseSchedule, ddpm_schedule
-from sd_scripts.library.families.base import AdapterTarget, Conditions, Noised, TextEmbeddings
+from sd_scripts.library.families.base import AdapterTarget, TextEmbeddings
 from sd_scripts.library.families.clip import EOS, OPEN_CLIP_PAD
-from sd_scripts.library.families.hashes import FileHashes
-from sd_scripts.library.families.sd.load import Parts, load_parts
-from sd_scripts.library.families.sd.targets import text_targets, unet_targets
-from sd_scripts.library.families.sd.text import encode_captions, encode_prompts
-from sd_scripts.params.config import Config
-from sd_scripts.params.families.sd import FACTS
-from sd_scripts.params.loss import SNRWeight
-from sd_scripts.params.model import SDModel, SourceModel
-from sd_scripts.params.noise import NoiseDDPM, Timesteps
-from sd_scripts.params.text import ClipText
+from sd_scripts.library.families.ldm.config import Shapes
+from sd_scripts.library.families.ldm.family import Ids, LatentDiffusion
+from sd_scripts.library.families.ldm.load import Layout, TextPart
+from sd_scripts.library.families.ldm.targets import text_targets
+from sd_scripts.library.families.ldm.text import encode_ids, joined
+from sd_scripts.library.families.sd.targets import unet_targets
+from sd_scripts.params.families.sd import FACTS, USED_TEXT_LAYERS
+
+CLIP_PREFIX = "cond_stage_model.transformer.text_model."
+OLD_CLIP_PREFIX = "cond_stage_model.transformer."
+OPEN_CLIP_PREFIX = "cond_stage_model.model."
+TEXT = "text_encoder"
 
 
-class SD:
-    """A loaded Stable Diffusion 1.x or 2.x model. Attention is torch's scaled_dot_product_attention throughout."""
+def text_parts(shapes: Shapes) -> tuple[TextPart, ...]:
+    """The text encoder of a single file: OpenCLIP in 2.x, of whose layers the last is not used; files from before transformers 4.14 have no
+    `text_model.` level."""
+    if f"{OPEN_CLIP_PREFIX}token_embedding.weight" in shapes:
+        return (TextPart(TEXT, OPEN_CLIP_PREFIX, open_clip=True, most_layers=USED_TEXT_LAYERS["sd2"]),)
+    prefix = OLD_CLIP_PREFIX if f"{OLD_CLIP_PREFIX}final_layer_norm.weight" in shapes else CLIP_PREFIX
+    return (TextPart(TEXT, prefix, open_clip=False),)
+
+
+class SD(LatentDiffusion):
+    """A loaded Stable Diffusion 1.x or 2.x model."""
 
     name: ClassVar[str] = FACTS.name
+    layout: ClassVar[Layout] = Layout(FACTS.name, (TextPart(TEXT, CLIP_PREFIX, open_clip=False),), text_parts)
     vae_scale: ClassVar[float] = 0.18215
-    latent_stride: ClassVar[int] = FACTS.latent_stride
-    latent_channels: ClassVar[int] = FACTS.latent_channels
 
-    def __init__(self, parts: Parts, config: Config, *, device: torch.device) -> None:
-        self.unet, self.vae, self._text_encoder = parts.unet, parts.vae, parts.text_encoder
-        self.text_encoders = (parts.text_encoder,)
-        self._unet_dtype, self._vae_dtype = parts.unet.dtype, parts.vae.dtype  # asking a module walks its whole tree: 1 ms
-        self.is_v2 = parts.is_v2
-        self._pad_id = OPEN_CLIP_PAD if parts.is_v2 else EOS
-        self._clip_text = config[ClipText]
-        self._noise, self._timesteps, self._snr_weight = config[NoiseDDPM], config[Timesteps], config[SNRWeight]
-        self.prediction: Literal["epsilon", "v"] = _prediction(parts, config)
-        schedule = ddpm_schedule(zero_terminal_snr=self._noise.zero_terminal_snr)
-        self.schedule = NoiseSchedule(schedule.betas.to(device), schedule.alphas_cumprod.to(device))
-        names = {"sd_model": config[SourceModel].pretrained_model_name_or_path, "vae": config[SourceModel].vae}
-        self._names = {kind: _Named(name) for kind, name in names.items() if name}
+    @property
+    def is_v2(self) -> bool:
+        """Whether it is a 2.x model: its projections are linear layers."""
+        return bool(self.unet.config["use_linear_projection"])
 
-    @classmethod
-    def load(cls, config: Config, *, device: torch.device, weight_dtype: torch.dtype) -> Self:
-        """Read the model that `config` names onto `device`, frozen, in `weight_dtype` (the VAE in float32 with no_half_vae).
-
-        Raises:
-            ConfigError: the model does not exist or is of another family; the options do not fit it.
-            DataError: a file is damaged or incomplete.
-            Diverged: a weight is NaN or infinite.
-        """
-        return cls(load_parts(config, device=device, weight_dtype=weight_dtype), config, device=device)
-
-    def image_moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of the VAE's posterior, unscaled, float32, each (batch, 4, height/8, width/8). Autocast does not apply.
-
-        Args:
-            images: (batch, 3, height, width), in [-1, 1], sides divisible by 8.
-        """
-        device = self.vae.device
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            posterior = self.vae.encode(images.to(device, self._vae_dtype)).latent_dist
-        return posterior.mean.float(), posterior.logvar.float()
-
-    def sample_latents(self, mean: Tensor, logvar: Tensor, draws: Draws) -> Tensor:
-        """A sample of the posterior times `vae_scale`, (batch, 4, height/8, width/8), float32; its noise is `draws.items("vae")`."""
-        noise = randn_per_item(draws.items("vae"), mean.shape[1:]).to(mean.device)
-        return (mean + torch.exp(0.5 * logvar) * noise) * self.vae_scale
-
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        """Pictures, (batch, 3, height, width), float32, about [-1, 1], from latents times `vae_scale`. Autocast does not apply."""
-        device = self.vae.device
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            return self.vae.decode((latents / self.vae_scale).to(device, self._vae_dtype), return_dict=False)[0].float()
-
-    def encode_text(self, captions: Sequence[str]) -> TextEmbeddings:
-        """Embeddings of captions, (batch, 75 · chunks + 2, width). Gradients flow where the text encoder or an adapter on it trains."""
-        return TextEmbeddings(encode_captions(self._text_encoder, captions, self._clip_text, pad_id=self._pad_id))
-
-    def encode_prompts(self, prompts: Sequence[str]) -> TextEmbeddings:
-        """Embeddings of preview prompts: as many chunks of 75 words (at most 3) as the longest of them needs, and emphasis like `(word:1.2)`."""
-        return TextEmbeddings(encode_prompts(self._text_encoder, prompts, self._clip_text, pad_id=self._pad_id))
-
-    def add_noise(self, latents: Tensor, draws: Draws) -> Noised:
-        """Draw noise and timesteps and make the model's input, its target and the samples' weights.
-
-        Args:
-            latents: clean latents times `vae_scale`, (batch, 4, height/8, width/8).
-            draws: generators of this micro-batch.
-        """
-        noise = draw_noise(latents, self._noise, draws)
-        timesteps = draw_timesteps(self._timesteps, draws).to(latents.device)
-        noisy_latents = add_noise(latents, perturb_input(noise, self._noise, draws), timesteps, self.schedule.alphas_cumprod)
-        target = noise if self.prediction == "epsilon" else velocity(latents, noise, timesteps, self.schedule.alphas_cumprod)
-        weights = snr_weights(timesteps, self.schedule, self._snr_weight, prediction=self.prediction)
-        return Noised(noisy_latents, timesteps, target, weights)
-
-    def predict(self, noised: Noised, text: TextEmbeddings, conditions: Conditions) -> Tensor:
-        """The U-Net's output, (batch, 4, height/8, width/8), float32: noise, or velocity for v-prediction models. The conditions are not used."""
-        dtype = self._unet_dtype
-        return self.unet(noised.noisy_latents.to(dtype), noised.timesteps, text.prompt_embeds.to(dtype), return_dict=False)[0].float()
+    def _encoded(self, ids: Ids) -> TextEmbeddings:
+        pad_id = OPEN_CLIP_PAD if self.is_v2 else EOS
+        input_ids = ids(pad_id).to(self._text_device)
+        hidden = encode_ids(self.text_encoders[0], input_ids.flatten(0, 1), clip_skip=self._clip_text.clip_skip)
+        return TextEmbeddings(joined(hidden, input_ids, pad_id=pad_id))
 
     def targets(self) -> tuple[AdapterTarget, ...]:
         """Every module that an adapter may patch: text encoder, then down, up and middle blocks of the U-Net."""
-        return tuple(chain(text_targets(self._text_encoder), unet_targets(self.unet)))
+        return tuple(chain(text_targets(self.text_encoders[0], part="text_encoder", prefix="lora_te"), unet_targets(self.unet)))
 
     def describe(self) -> Mapping[str, str]:
         """Metadata about the base model, in kohya's order. Waits for the hashes of its files, which are computed since it was loaded."""
         version = ("sd_v2" if self.is_v2 else "sd_v1") + ("_v" if self.prediction == "v" else "")
-        rows = {"ss_v2": str(self.is_v2), "ss_base_model_version": version}
-        for kind, named in self._names.items():
-            rows |= named.rows(kind)
+        rows = {"ss_v2": str(self.is_v2), "ss_base_model_version": version} | self.source_rows()
         if not self.is_v2:
             architecture = "stable-diffusion-v1"
         else:
@@ -129,28 +66,3 @@ class SD:
             "modelspec.implementation": "diffusers",
             "modelspec.prediction_type": self.prediction,
         }
-
-
-def _prediction(parts: Parts, config: Config) -> Literal["epsilon", "v"]:
-    """What the user said, else what the file says, else epsilon: shapes do not tell."""
-    if "v_parameterization" in config.given:
-        return "v" if config[SDModel].v_parameterization else "epsilon"
-    return parts.prediction or "epsilon"
-
-
-class _Named:
-    """Name and hashes of a model as kohya writes them: a path's last part only, and no hashes for a hub id."""
-
-    def __init__(self, name: str) -> None:
-        path = Path(name).expanduser()
-        is_local = path.exists()
-        self._name = path.name if is_local else name
-        self._hashes = FileHashes(path) if is_local else None
-
-    def rows(self, kind: str) -> dict[str, str]:
-        """Metadata of the model called `kind` in kohya's keys ("sd_model", "vae")."""
-        rows = {f"ss_{kind}_name": self._name}
-        if self._hashes:
-            legacy, whole = self._hashes.result()
-            rows |= {f"ss_{kind}_hash": legacy, f"ss_new_{kind}_hash": whole}
-        return rows

@@ -1,11 +1,14 @@
 """Hub ids: the local cache is asked first, and without a network the answer says what is missing."""
 
+from functools import partial
+
 import pytest
 from huggingface_hub import constants, snapshot_download
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.hub import find_model
-from sd_scripts.library.families.sd.load import FOLDERS, missing_files
+from sd_scripts.library.families.ldm.load import missing_files
+from sd_scripts.library.families.sd import SD
 from tests.tiny_models import SD15_MICRO, build_diffusers_folder, load_sd
 
 REVISION = "0" * 40
@@ -27,7 +30,7 @@ def snapshot(cache, name):
 
 
 def find(name):
-    return find_model(name, field="vae", folders=FOLDERS, missing=missing_files)
+    return find_model(name, field="vae", folders=SD.layout.folders, missing=partial(missing_files, layout=SD.layout))
 
 
 def test_a_path_is_taken_as_it_is(tmp_path):

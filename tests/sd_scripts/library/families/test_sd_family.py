@@ -10,7 +10,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.library.diffusion.draws import Draws
 from sd_scripts.library.diffusion.noise import add_noise, velocity
 from sd_scripts.library.families.base import Conditions
-from sd_scripts.library.families.sd.text import encode_ids
+from sd_scripts.library.families.ldm.text import encode_ids
 from tests.tiny_models import build_sd2_tiny, build_sd15_micro, load_sd, wave
 
 LONG = " ".join(["a red cat"] * 40)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sd_scripts.library.families.clip import EOS, caption_chunks, join_chunks
-from sd_scripts.library.families.sd.text import encode_ids
+from sd_scripts.library.families.ldm.text import encode_ids
 from tests.tiny_models import GOLDEN, build_sd15_tiny, load_sd, wave
 
 RECORDED = json.loads((GOLDEN / "models.json").read_text("utf-8"))["sd15_tiny"]

@@ -9,8 +9,9 @@ from diffusers.loaders import single_file_utils as reference
 from safetensors.torch import load_file, save_file
 
 from sd_scripts.errors import ConfigError, DataError, Diverged
-from sd_scripts.library.families.sd.convert import join
-from sd_scripts.library.families.sd.load import missing_files, single_file_tables, skeleton
+from sd_scripts.library.families.ldm.convert import join
+from sd_scripts.library.families.ldm.load import missing_files, single_file_tables, skeleton
+from sd_scripts.library.families.sd import SD
 from tests.tiny_models import (
     SD2_TINY,
     SD15,
@@ -90,17 +91,17 @@ def test_open_clip_weights_are_what_diffusers_own_converter_makes(folder):
 
 @pytest.mark.parametrize("layout", [SD15, SD21], ids=["sd15", "sd21"])
 def test_full_size_models_have_the_published_structure(layout):
-    parts = skeleton(single_file_shapes(layout))
-    assert sum(weight.numel() for weight in parts.unet.parameters()) == (865_910_724 if parts.is_v2 else 859_520_964)
-    assert parts.text_encoder.config.num_hidden_layers == (23 if parts.is_v2 else 12)
-    assert parts.unet.config.attention_head_dim == ((5, 10, 20, 20) if parts.is_v2 else 8)
+    parts = skeleton(single_file_shapes(layout), SD.layout)
+    assert sum(weight.numel() for weight in parts.unet.parameters()) == (865_910_724 if parts.text_parts[0].open_clip else 859_520_964)
+    assert parts.text_encoders[0].config.num_hidden_layers == (23 if parts.text_parts[0].open_clip else 12)
+    assert parts.unet.config.attention_head_dim == ((5, 10, 20, 20) if parts.text_parts[0].open_clip else 8)
 
 
 @pytest.mark.parametrize("layout", [SD15_MICRO, SD2_TINY], ids=["sd15", "sd2"])
 def test_the_tables_lead_back_to_the_single_file(folder, layout):
     sd = load_sd(build(layout, folder / "there.safetensors"))
     original, shapes = single_file_tensors(layout), single_file_shapes(layout)
-    tables, modules = single_file_tables(skeleton(shapes), shapes), {"unet": sd.unet, "vae": sd.vae, "text_encoder": sd.text_encoders[0]}
+    tables, modules = single_file_tables(skeleton(shapes, SD.layout)), {"unet": sd.unet, "vae": sd.vae, "text_encoder": sd.text_encoders[0]}
     back = {key: tensor for part, table in tables.items() for key, tensor in join(table, modules[part].state_dict(), shapes).items()}
     assert original.keys() - back.keys() <= {"cond_stage_model.model.text_projection", "cond_stage_model.model.logit_scale"}
     assert all(torch.equal(tensor, original[key]) for key, tensor in back.items())
@@ -253,7 +254,7 @@ def test_a_missing_file_is_refused_with_its_option(tmp_path):
 def test_an_incomplete_folder_says_what_is_missing(micro_folder, tmp_path):
     shutil.copytree(micro_folder, tmp_path / "model")
     (tmp_path / "model" / "vae" / "diffusion_pytorch_model.safetensors").unlink()
-    assert missing_files(tmp_path / "model") == ["vae/diffusion_pytorch_model.safetensors"]
+    assert missing_files(tmp_path / "model", SD.layout) == ["vae/diffusion_pytorch_model.safetensors"]
     with pytest.raises(ConfigError, match=r"lacks vae/diffusion_pytorch_model\.safetensors"):
         load_sd(tmp_path / "model")
 

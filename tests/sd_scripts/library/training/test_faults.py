@@ -101,7 +101,7 @@ def test_a_run_that_diverges_names_step_and_pictures(tmp_path, run_dir):
 
 def test_out_of_memory_names_the_cheapest_remedy(tmp_path, run_dir):
     draw_pictures(tmp_path / "pictures" / "2_cat")
-    assert main("train_network", family=tiny_runs.FAMILY, method=f"{__name__}:Hungry", argv=options(tmp_path)) == 4
+    assert main("train_network", family=tiny_runs.SD, method=f"{__name__}:Hungry", argv=options(tmp_path)) == 4
     told = last_event(run_dir)
     assert (told["code"], told["exit_code"]) == ("memory", 4) and "cache_latents" in told["fix"]
     assert json.loads((run_dir / "error-0.json").read_text())["exit_code"] == 4
@@ -117,13 +117,13 @@ def test_a_stop_while_caching_ends_at_once(tmp_path, run_dir):
 
 
 def test_weights_with_nan_are_never_written(tmp_path, run_dir):
-    assert main("train_network", family=tiny_runs.FAMILY, method=f"{__name__}:Poisoned", argv=options(tmp_path)) == 5
+    assert main("train_network", family=tiny_runs.SD, method=f"{__name__}:Poisoned", argv=options(tmp_path)) == 5
     assert "was not written" in last_event(run_dir)["text"]
     assert not (tmp_path / "out" / "cat.safetensors").exists()
 
 
 def test_a_bug_ends_with_1_and_its_traceback_is_kept(tmp_path, run_dir, capsys):
-    assert main("train_network", family=tiny_runs.FAMILY, method=f"{__name__}:Buggy", argv=options(tmp_path)) == 1
+    assert main("train_network", family=tiny_runs.SD, method=f"{__name__}:Buggy", argv=options(tmp_path)) == 1
     assert last_event(run_dir)["text"] == "ZeroDivisionError: division by zero"
     assert "before_step" in json.loads((run_dir / "error-0.json").read_text())["traceback"]
     assert "Traceback" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny_runs import FAMILY, METHOD, events, options
+from tiny_runs import ADAPTER, SD, events, options
 
 from sd_scripts.library.training.main import main
 
@@ -20,7 +20,7 @@ def test_the_reason_of_another_process_is_told(processes, tmp_path, monkeypatch)
     monkeypatch.setenv("STUDIO_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setattr("sd_scripts.library.training.main.TRAINER", f"{__name__}:lost")
     monkeypatch.setenv("WORLD_SIZE", str(processes))
-    code = main("train_network", family=FAMILY, method=METHOD, argv=words)
+    code = main("train_network", family=SD, method=ADAPTER, argv=words)
     told = events(tmp_path / "run")[-1]
     assert (code, told["exit_code"]) == ((2, 2) if processes == 2 else (1, 1))
     assert ("It is broken." in told["text"]) == (processes == 2)

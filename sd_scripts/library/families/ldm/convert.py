@@ -1,4 +1,4 @@
-"""Weight names of Stable Diffusion: from our modules' (diffusers, transformers) to those of single files (LDM), usable in both directions.
+"""Weight names of latent diffusion models: from our modules' (diffusers, transformers) to those of single files (LDM), usable in both directions.
 
 A table maps each name of a module's state dict to the `Piece` of the file that holds it. `take` reads one; `join` turns a module's tensors back into
 the file's. Sizes are inferred in config.py, files are read in load.py.
@@ -15,17 +15,18 @@ from torch import Tensor
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
-CLIP_PREFIX = "cond_stage_model.transformer.text_model."
-OLD_CLIP_PREFIX = "cond_stage_model.transformer."
-OPEN_CLIP_PREFIX = "cond_stage_model.model."
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Where a tensor lies in a file: under `key`, and which third of its rows (`part` 0, 1, 2: query, key, value) where the file fuses three."""
+    """Where a tensor lies in a file: under `key`, and which third of its rows (`part` 0, 1, 2: query, key, value) where the file fuses three.
+
+    `transposed`: the file holds the matrix with rows and columns exchanged.
+    """
 
     key: str
     part: int | None = None
+    transposed: bool = False
 
 
 Table = dict[str, Piece]
@@ -39,6 +40,8 @@ _UNET_TOP = {
     "mid_block.resnets.0": "middle_block.0",
     "mid_block.attentions.0": "middle_block.1",
     "mid_block.resnets.1": "middle_block.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
 }
 _UNET_RESNET = {
     "norm1": "in_layers.0",
@@ -63,6 +66,7 @@ _OPEN_CLIP_TOP = {
     "final_layer_norm.weight": "ln_final.weight",
     "final_layer_norm.bias": "ln_final.bias",
 }
+_PROJECTION = ("text_projection.weight",)
 _FUSED = ("q_proj", "k_proj", "v_proj")
 
 
@@ -75,16 +79,17 @@ def unet_table(names: Iterable[str], *, layers_per_block: int, prefix: str = UNE
     """Single-file names of a UNet2DConditionModel's weights."""
     names = tuple(names)
     with_attention = {int(name.split(".")[1]) for name in names if name.startswith("up_blocks.") and ".attentions." in name}
-    return {name: Piece(prefix + _unet_key(name, layers_per_block, with_attention)) for name in names}
+    return {name: Piece(prefix + unet_key(name, layers_per_block, with_attention)) for name in names}
 
 
-def _unet_key(name: str, layers: int, with_attention: set[int]) -> str:
+def unet_key(name: str, layers: int, with_attention: set[int]) -> str:
+    """The single-file name, without prefix, of one U-Net weight; `with_attention` are the levels of the way up that have attention."""
     for ours, theirs in _UNET_TOP.items():
         if name.startswith(f"{ours}."):
             return theirs + _resnet_key(name[len(ours) :], ".resnets." in ours + ".")
     matched = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)(\..+)", name)
     if not matched:
-        raise ValueError(f"{name} is no weight of a Stable Diffusion U-Net")
+        raise ValueError(f"{name} is no weight of a latent diffusion U-Net")
     side, level, kind, index, rest = matched[1], int(matched[2]), matched[3], int(matched[4]), matched[5]
     if kind == "downsamplers":
         return f"input_blocks.{(layers + 1) * (level + 1)}.0" + rest.replace(".conv.", ".op.", 1)
@@ -131,17 +136,23 @@ def _old_vae_key(name: str) -> str:
     return name
 
 
-def clip_table(names: Iterable[str], *, prefix: str = CLIP_PREFIX) -> Table:
-    """Single-file names of a CLIPTextModel's weights in SD 1.x; transformers 5 has no `text_model.` level, the files do."""
-    return {name: Piece(prefix + name.removeprefix("text_model.")) for name in names}
+def clip_table(names: Iterable[str], *, prefix: str) -> Table:
+    """Single-file names of a CLIP text encoder's weights in OpenAI's naming; transformers 5 has no `text_model.` level, the files do.
+
+    A projection stands beside that level.
+    """
+    above = prefix.removesuffix("text_model.")
+    return {name: Piece((above if name in _PROJECTION else prefix) + name.removeprefix("text_model.")) for name in names}
 
 
-def open_clip_table(names: Iterable[str], *, prefix: str = OPEN_CLIP_PREFIX) -> Table:
-    """Single-file names of a CLIPTextModel's weights in SD 2.x (OpenCLIP), which fuses query, key and value into one tensor."""
+def open_clip_table(names: Iterable[str], *, prefix: str) -> Table:
+    """Single-file names of a CLIP text encoder's weights in OpenCLIP's naming, which fuses query, key and value into one tensor."""
     return {name: _open_clip_piece(name.removeprefix("text_model."), prefix) for name in names}
 
 
 def _open_clip_piece(name: str, prefix: str) -> Piece:
+    if name in _PROJECTION:
+        return Piece(f"{prefix}text_projection", transposed=True)
     if name in _OPEN_CLIP_TOP:
         return Piece(prefix + _OPEN_CLIP_TOP[name])
     matched = re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)", name)
@@ -163,6 +174,8 @@ def take(tensor: Tensor, piece: Piece, shape: Iterable[int]) -> Tensor:
     shape = tuple(shape)
     if piece.part is not None:
         tensor = tensor.chunk(3)[piece.part]
+    if piece.transposed:
+        tensor = tensor.T
     if tensor.shape[2:] == (1, 1) and len(shape) == 2:
         tensor = tensor[:, :, 0, 0]
     if tuple(tensor.shape) != shape:
@@ -172,7 +185,7 @@ def take(tensor: Tensor, piece: Piece, shape: Iterable[int]) -> Tensor:
 
 def join(table: Table, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """A module's tensors under the file's keys: the inverse of `take` over a whole table. `shapes` are the file's, by key."""
-    whole = {piece.key: tensors[name] for name, piece in table.items() if piece.part is None}
+    whole = {piece.key: tensors[name].T if piece.transposed else tensors[name] for name, piece in table.items() if piece.part is None}
     fused: dict[str, list[tuple[int, Tensor]]] = {}
     for name, piece in table.items():
         if piece.part is not None:

@@ -1,4 +1,4 @@
-"""Loading Stable Diffusion 1.x and 2.x: single files (safetensors, pickles), diffusers folders and hub models, with an optional other VAE.
+"""Loading latent diffusion models: single files (safetensors, pickles), diffusers folders and hub models, with an optional other VAE.
 
 Modules are built on the meta device and filled tensor by tensor in their final type and place, so loading takes hardly more memory than the weights.
 """
@@ -6,9 +6,10 @@ Modules are built on the meta device and filled tensor by tensor in their final 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,36 +17,91 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sd_scripts.errors import ConfigError, DataError, Diverged
 from sd_scripts.library.families.hub import find_model
-from sd_scripts.library.families.sd import convert
-from sd_scripts.library.families.sd.config import clip_prefix, text_config, unet_config, uses_open_clip, vae_config
+from sd_scripts.library.families.ldm import convert
+from sd_scripts.library.families.ldm.config import Shapes, text_config, unet_config, vae_config
 from sd_scripts.library.families.source import WeightSource, open_source
 from sd_scripts.params.config import Config
-from sd_scripts.params.families.sd import FACTS
-from sd_scripts.params.model import SourceModel
+from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.model import ModelFiles, SourceModel
 from sd_scripts.survey.header import detect
 
 MODEL_FIELD = "pretrained_model_name_or_path"
-FOLDERS = ("unet", "vae", "text_encoder", "scheduler")
-_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-_OLD_STEMS = {"text_encoder": "pytorch_model"}
+_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model", "text_encoder_2": "model"}
+_OLD_STEMS = {"text_encoder": "pytorch_model", "text_encoder_2": "pytorch_model"}
 Prediction = Literal["epsilon", "v"]
 
 
 @dataclass(frozen=True, slots=True)
+class TextPart:
+    """One text encoder of a family.
+
+    Attributes:
+        name: its folder in the diffusers layout.
+        prefix: where a single file keeps it.
+        open_clip: the file's names are OpenCLIP's, else OpenAI's.
+        projected: its pooled embedding goes through a projection.
+        most_layers: layers that are used where a file may hold more.
+    """
+
+    name: str
+    prefix: str
+    open_clip: bool
+    projected: bool = False
+    most_layers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a family lies in files: its name, the text encoders of a diffusers folder, and those of a single file with given shapes."""
+
+    family: str
+    folder_parts: tuple[TextPart, ...]
+    text_parts: Callable[[Shapes], tuple[TextPart, ...]]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of the diffusers layout that hold weights."""
+        return ("unet", "vae", *(part.name for part in self.folder_parts))
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
-    """A model in pieces, frozen and in eval mode. `prediction` is what the files say (None: nothing); `path` and `vae_path` are what was read."""
+    """A model in pieces, frozen and in eval mode.
+
+    `prediction` is what the files say (None: nothing), `zero_snr` whether they say that the last timestep is pure noise; `path` and `vae_path` are
+    what was read; `text_parts` says where a single file keeps the text encoders.
+    """
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    is_v2: bool
+    text_encoders: tuple[CLIPTextModel | CLIPTextModelWithProjection, ...]
+    text_parts: tuple[TextPart, ...]
     prediction: Prediction | None = None
+    zero_snr: bool = False
     path: Path | None = None
     vae_path: Path | None = None
+
+    @property
+    def modules(self) -> dict[str, Any]:
+        """Every part by its folder's name."""
+        texts = {part.name: encoder for part, encoder in zip(self.text_parts, self.text_encoders, strict=True)}
+        return {"unet": self.unet, "vae": self.vae, **texts}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Weight files that stay open until the model is filled."""
+
+    stack: ExitStack
+    mapped: bool
+
+    def open(self, path: Path) -> WeightSource:
+        """Open one more."""
+        return self.stack.enter_context(open_source(path, mapped=self.mapped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,55 +111,72 @@ class _Component:
     source: WeightSource
 
 
-def load_parts(config: Config, *, device: torch.device, weight_dtype: torch.dtype) -> Parts:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A model whose files are open and whose modules hold no weights yet."""
+
+    components: dict[str, _Component]
+    text_parts: tuple[TextPart, ...]
+    prediction: Prediction | None
+    zero_snr: bool
+
+
+def load_parts(config: Config, layout: Layout, *, device: torch.device, weight_dtype: torch.dtype) -> Parts:
     """Read the model that `config` names. The VAE stays float32 with no_half_vae.
 
     Raises:
-        ConfigError: the model does not exist, or is no Stable Diffusion 1.x or 2.x model that can be trained.
+        ConfigError: the model does not exist, or is none of this family that can be trained.
         DataError: a file is damaged or incomplete.
         Diverged: a weight is NaN or infinite.
     """
     wanted = config[SourceModel]
     if not wanted.pretrained_model_name_or_path:
         raise ConfigError(MODEL_FIELD, "No base model is given.", fix="Name a .safetensors file, a diffusers folder or a hub model.")
-    path = find_model(wanted.pretrained_model_name_or_path, field=MODEL_FIELD, folders=FOLDERS, missing=missing_files)
+    folders = (*layout.folders, "scheduler")
+    path = find_model(wanted.pretrained_model_name_or_path, field=MODEL_FIELD, folders=folders, missing=partial(missing_files, layout=layout))
     vae_path = find_model(wanted.vae, field="vae", folders=("vae",), missing=_missing_vae) if wanted.vae else None
-    with ExitStack() as files:
-        components, prediction = _open_folder(path, files) if path.is_dir() else _open_single(path, files)
+    with ExitStack() as stack:
+        files = Files(stack, mapped=not (ModelFiles in config and config[ModelFiles].disable_mmap_load_safetensors))
+        opened = _open_folder(path, layout, files) if path.is_dir() else _open_single(path, layout, files)
+        components = opened.components
         if vae_path:
-            components["vae"] = _open_vae(vae_path, files)
-        unet, text_encoder = components["unet"].module, components["text_encoder"].module
-        _refuse_unsupported(unet, text_encoder, path)
+            components["vae"] = _open_vae(vae_path, layout, files)
+        texts = tuple(components[part.name].module for part in opened.text_parts)
+        _refuse_unsupported(components["unet"].module, texts, path, layout)
         for name, component in components.items():
             dtype = torch.float32 if name == "vae" and wanted.no_half_vae else weight_dtype
             _fill(component, device=device, dtype=dtype)
-    return Parts(unet, components["vae"].module, text_encoder, unet.config["use_linear_projection"], prediction, path, vae_path)
+    unet, vae = components["unet"].module, components["vae"].module
+    return Parts(unet, vae, texts, opened.text_parts, opened.prediction, opened.zero_snr, path, vae_path)
 
 
-def skeleton(shapes: Mapping[str, tuple[int, ...]]) -> Parts:
+def skeleton(shapes: Shapes, layout: Layout) -> Parts:
     """The modules of a single file with these keys and shapes, on the meta device: structure without weights."""
+    text_parts = layout.text_parts(shapes)
     with torch.device("meta"):
         unet = _new_unet(unet_config(shapes))
         vae = _new_vae(vae_config(shapes, prefix=convert.VAE_PREFIX))
-        text_encoder = CLIPTextModel(CLIPTextConfig(**text_config(shapes)))
-    for module in (unet, vae, text_encoder):
+        texts = tuple(_new_text(part, _text_settings(part, shapes)) for part in text_parts)
+    for module in (unet, vae, *texts):
         module.requires_grad_(False).eval()
-    return Parts(unet, vae, text_encoder, uses_open_clip(shapes))
+    return Parts(unet, vae, texts, text_parts)
 
 
-def missing_files(folder: Path) -> list[str]:
+def missing_files(folder: Path, layout: Layout) -> list[str]:
     """Files that a diffusers folder needs and lacks, as paths inside it."""
-    return [name for part in _STEMS for name in _missing_part(folder / part)]
+    return [name for part in layout.folders for name in _missing_part(folder / part)]
 
 
-def single_file_tables(parts: Parts, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, convert.Table]:
-    """For "unet", "vae" and "text_encoder": where each weight lies in a single file with these shapes."""
-    text_names = list(parts.text_encoder.state_dict())
-    return {
+def single_file_tables(parts: Parts) -> dict[str, convert.Table]:
+    """By the parts' names ("unet", "vae", "text_encoder", ...): where each weight lies in a single file."""
+    tables = {
         "unet": convert.unet_table(parts.unet.state_dict(), layers_per_block=parts.unet.config["layers_per_block"]),
         "vae": convert.vae_table(parts.vae.state_dict(), levels=len(parts.vae.config["block_out_channels"])),
-        "text_encoder": convert.open_clip_table(text_names) if parts.is_v2 else convert.clip_table(text_names, prefix=clip_prefix(shapes)),
     }
+    for part, encoder in zip(parts.text_parts, parts.text_encoders, strict=True):
+        table = convert.open_clip_table if part.open_clip else convert.clip_table
+        tables[part.name] = table(encoder.state_dict(), prefix=part.prefix)
+    return tables
 
 
 def _new_unet(settings: Mapping[str, Any]) -> UNet2DConditionModel:
@@ -114,48 +187,59 @@ def _new_vae(settings: Mapping[str, Any]) -> AutoencoderKL:
     return cast(AutoencoderKL, AutoencoderKL.from_config(dict(settings)))
 
 
-def _open_single(path: Path, files: ExitStack) -> tuple[dict[str, _Component], Prediction | None]:
-    source = files.enter_context(open_source(path))
-    with _explained(path):
-        parts = skeleton(source.shapes)
-    tables = single_file_tables(parts, source.shapes)
-    modules = {"unet": parts.unet, "vae": parts.vae, "text_encoder": parts.text_encoder}
+def _new_text(part: TextPart, settings: CLIPTextConfig) -> CLIPTextModel | CLIPTextModelWithProjection:
+    return CLIPTextModelWithProjection(settings) if part.projected else CLIPTextModel(settings)
+
+
+def _text_settings(part: TextPart, shapes: Shapes) -> CLIPTextConfig:
+    return CLIPTextConfig(**text_config(shapes, prefix=part.prefix, open_clip=part.open_clip, most_layers=part.most_layers))
+
+
+def _open_single(path: Path, layout: Layout, files: Files) -> _Opened:
+    source = files.open(path)
+    with _explained(path, layout):
+        parts = skeleton(source.shapes, layout)
+    tables = single_file_tables(parts)
     prediction = "v" if "v_pred" in source.shapes else _said(source.metadata.get("modelspec.prediction_type"))
-    return {name: _Component(modules[name], tables[name], source) for name in modules}, prediction
+    components = {name: _Component(module, tables[name], source) for name, module in parts.modules.items()}
+    return _Opened(components, parts.text_parts, prediction, "ztsnr" in source.shapes)
 
 
-def _open_folder(path: Path, files: ExitStack) -> tuple[dict[str, _Component], Prediction | None]:
-    lacking = missing_files(path)
+def _open_folder(path: Path, layout: Layout, files: Files) -> _Opened:
+    lacking = missing_files(path, layout)
     if lacking:
         raise ConfigError(MODEL_FIELD, f"The folder {path} lacks {', '.join(lacking)}.", fix="Name a diffusers folder or a single file.")
-    with torch.device("meta"), _explained(path):
+    with torch.device("meta"), _explained(path, layout):
         unet = _new_unet(_read_json(path / "unet" / "config.json"))
-        text_encoder = CLIPTextModel(CLIPTextConfig.from_dict(_read_json(path / "text_encoder" / "config.json")))
-    text_source = files.enter_context(open_source(_weights_file(path / "text_encoder")))
-    prefix = "text_model." if "text_model.final_layer_norm.weight" in text_source.shapes else ""
     components = {
-        "unet": _Component(unet, convert.same_names(unet.state_dict()), files.enter_context(open_source(_weights_file(path / "unet")))),
-        "vae": _open_vae(path / "vae", files),
-        "text_encoder": _Component(text_encoder, convert.clip_table(text_encoder.state_dict(), prefix=prefix), text_source),
+        "unet": _Component(unet, convert.same_names(unet.state_dict()), files.open(_weights_file(path / "unet"))),
+        "vae": _open_vae(path / "vae", layout, files),
     }
+    for part in layout.folder_parts:
+        source = files.open(_weights_file(path / part.name))
+        with torch.device("meta"), _explained(path, layout):
+            encoder = _new_text(part, CLIPTextConfig.from_dict(_read_json(path / part.name / "config.json")))
+        prefix = "text_model." if "text_model.final_layer_norm.weight" in source.shapes else ""
+        components[part.name] = _Component(encoder, convert.clip_table(encoder.state_dict(), prefix=prefix), source)
     scheduler = path / "scheduler" / "scheduler_config.json"
-    return components, _said(_read_json(scheduler).get("prediction_type")) if scheduler.is_file() else None
+    said = _read_json(scheduler) if scheduler.is_file() else {}
+    return _Opened(components, layout.folder_parts, _said(said.get("prediction_type")), bool(said.get("rescale_betas_zero_snr")))
 
 
-def _open_vae(path: Path, files: ExitStack) -> _Component:
+def _open_vae(path: Path, layout: Layout, files: Files) -> _Component:
     """A VAE from a file in either naming, or from a folder with its config (or with a `vae` folder in it)."""
     if path.is_dir():
         path = path / "vae" if (path / "vae").is_dir() else path
-        source = files.enter_context(open_source(_weights_file(path)))
+        source = files.open(_weights_file(path))
         settings = _read_json(path / "config.json")
     else:
-        source = files.enter_context(open_source(path))
+        source = files.open(path)
         settings = {}
     shapes = source.shapes
     prefix = convert.VAE_PREFIX if any(key.startswith(convert.VAE_PREFIX) for key in shapes) else ""
     levels = len({key.split(".")[2] for key in shapes if key.startswith("encoder.down_blocks.")})
     known = {convert.vae_key(key, levels): shape for key, shape in shapes.items() if ".attentions." not in key} if levels else shapes
-    with torch.device("meta"), _explained(path, field="vae"):
+    with torch.device("meta"), _explained(path, layout, field="vae"):
         vae = _new_vae(settings or vae_config(known, prefix=prefix))
     names = list(vae.state_dict())
     if levels:
@@ -203,35 +287,37 @@ def _refuse_nan(converted: Tensor, original: Tensor, key: str, path: Path) -> No
     raise Diverged(f"{path}: the weight {key} holds NaN or infinite values.", fix="Use another copy of the model.")
 
 
-def _refuse_unsupported(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, path: Path) -> None:
+def _refuse_unsupported(unet: UNet2DConditionModel, text_encoders: Sequence[Any], path: Path, layout: Layout) -> None:
     settings = unet.config
     if settings["in_channels"] != 4:
         message = f"{path} takes {settings['in_channels']} input channels: inpainting models cannot be trained here."
         raise ConfigError(MODEL_FIELD, message, fix="Use its base model.")
-    width = text_encoder.config.hidden_size
+    width = sum(encoder.config.hidden_size for encoder in text_encoders)
     if settings["cross_attention_dim"] != width:
-        raise _wrong_model(path, f"its U-Net expects text of width {settings['cross_attention_dim']}, its text encoder gives {width}")
+        reason = f"its U-Net expects text of width {settings['cross_attention_dim']}, its text encoder gives {width}"
+        raise _wrong_model(path, reason, layout)
 
 
 @contextmanager
-def _explained(path: Path, *, field: str = MODEL_FIELD) -> Generator[None]:
+def _explained(path: Path, layout: Layout, *, field: str = MODEL_FIELD) -> Generator[None]:
     """A size that cannot be read from the file means that it is another kind of model."""
     try:
         yield
     except KeyError as error:
         reason = f"it has no {error.args[0]}"
-        raise _wrong_model(path, reason, field=field) from error
+        raise _wrong_model(path, reason, layout, field=field) from error
 
 
-def _wrong_model(path: Path, reason: str, *, field: str = MODEL_FIELD) -> ConfigError:
+def _wrong_model(path: Path, reason: str, layout: Layout, *, field: str = MODEL_FIELD) -> ConfigError:
     """The refusal of a model of another kind, with the script that trains it where there is one."""
     try:
         facts = detect(path)
     except DataError:
         facts = None
-    if facts and facts.family not in FACTS.kinds and facts.script:
+    own = FAMILIES[layout.family]
+    if facts and facts.family not in own.kinds and facts.script:
         return ConfigError(field, f"{path} is a model of another family: {facts.title}.", fix=f"Train it with {facts.script}.py.")
-    what = "VAE" if field == "vae" else "whole Stable Diffusion 1.x or 2.x model"
+    what = "VAE" if field == "vae" else f"whole {own.title.replace(' and ', ' or ')} model"
     return ConfigError(field, f"{path} is no {what}: {reason}.", fix="Choose another file.")
 
 

@@ -1,7 +1,7 @@
-"""Sizes of a Stable Diffusion model from the shapes in its file, as keyword arguments of the library classes. Nothing is loaded here.
+"""Sizes of a latent diffusion model from the shapes in its file, as keyword arguments of the library classes. Nothing is loaded here.
 
-What shapes cannot tell (heads, activation) follows the published models: SD 1.x has convolutional projections, 8 heads and quick_gelu; SD 2.x has
-linear projections, heads of 64 channels, gelu and an OpenCLIP text encoder of which 23 layers are used.
+What shapes cannot tell (heads, activation) follows the published models: a U-Net with convolutional projections has 8 heads, one with linear
+projections heads of 64 channels; OpenAI's text encoders compute quick_gelu, OpenCLIP's gelu.
 """
 
 from __future__ import annotations
@@ -11,22 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sd_scripts.library.families.clip import BOS, EOS
-from sd_scripts.library.families.sd.convert import CLIP_PREFIX, OLD_CLIP_PREFIX, OPEN_CLIP_PREFIX, UNET_PREFIX
-from sd_scripts.params.families.sd import USED_TEXT_LAYERS
+from sd_scripts.library.families.ldm.convert import UNET_PREFIX
 
 Shapes = Mapping[str, tuple[int, ...]]
 HEAD_WIDTH = 64
-SD1_HEADS = 8
-
-
-def uses_open_clip(shapes: Shapes) -> bool:
-    """True for the SD 2.x layout of a single file."""
-    return f"{OPEN_CLIP_PREFIX}token_embedding.weight" in shapes
-
-
-def clip_prefix(shapes: Shapes) -> str:
-    """Where an SD 1.x file keeps its text encoder: files from before transformers 4.14 have no `text_model.` level."""
-    return OLD_CLIP_PREFIX if f"{OLD_CLIP_PREFIX}final_layer_norm.weight" in shapes else CLIP_PREFIX
+SIZE_WIDTH = 256
+CONV_HEADS = 8
 
 
 def unet_config(shapes: Shapes, *, prefix: str = UNET_PREFIX) -> dict[str, Any]:
@@ -42,7 +32,9 @@ def unet_config(shapes: Shapes, *, prefix: str = UNET_PREFIX) -> dict[str, Any]:
     linear = len(shapes[f"{prefix}middle_block.1.proj_in.weight"]) == 2
     if shapes[first_of_middle][1] != channels[-1]:
         raise KeyError(first_of_middle)
+    labels = shapes.get(f"{prefix}label_emb.0.0.weight")
     return {
+        **(_size_conditioning(labels[1]) if labels else {}),
         "in_channels": shapes[f"{prefix}input_blocks.0.0.weight"][1],
         "out_channels": shapes[f"{prefix}out.2.weight"][0],
         "block_out_channels": channels,
@@ -52,8 +44,13 @@ def unet_config(shapes: Shapes, *, prefix: str = UNET_PREFIX) -> dict[str, Any]:
         "transformer_layers_per_block": tuple(depth or middle_depth for depth in depths),
         "cross_attention_dim": shapes[f"{prefix}middle_block.1.transformer_blocks.0.attn2.to_k.weight"][1],
         "use_linear_projection": linear,
-        "attention_head_dim": tuple(max(1, width // HEAD_WIDTH) for width in channels) if linear else SD1_HEADS,
+        "attention_head_dim": tuple(max(1, width // HEAD_WIDTH) for width in channels) if linear else CONV_HEADS,
     }
+
+
+def _size_conditioning(inputs: int) -> dict[str, Any]:
+    """Six sizes as sines of 256 numbers each beside the pooled caption: Podell et al. 2023, arXiv:2307.01952, section 2.2."""
+    return {"addition_embed_type": "text_time", "addition_time_embed_dim": SIZE_WIDTH, "projection_class_embeddings_input_dim": inputs}
 
 
 def vae_config(shapes: Shapes, *, prefix: str) -> dict[str, Any]:
@@ -75,31 +72,32 @@ def vae_config(shapes: Shapes, *, prefix: str) -> dict[str, Any]:
     }
 
 
-def text_config(shapes: Shapes) -> dict[str, Any]:
+def text_config(shapes: Shapes, *, prefix: str, open_clip: bool, most_layers: int | None = None) -> dict[str, Any]:
     """Arguments of transformers' CLIPTextConfig. Raises KeyError where a weight that gives a size is missing.
 
-    SD 2.x files hold 24 layers, of which the last is not used.
+    Args:
+        prefix: where the file keeps this text encoder.
+        open_clip: the names are OpenCLIP's, else OpenAI's.
+        most_layers: layers that are used where the file may hold more.
     """
-    if uses_open_clip(shapes):
-        embedding, position = f"{OPEN_CLIP_PREFIX}token_embedding.weight", f"{OPEN_CLIP_PREFIX}positional_embedding"
-        mlp = f"{OPEN_CLIP_PREFIX}transformer.resblocks.0.mlp.c_fc.weight"
-        layers = _count(shapes, rf"{re.escape(OPEN_CLIP_PREFIX)}transformer\.resblocks\.(\d+)\.ln_1\.weight")
-        layers, activation = min(layers, USED_TEXT_LAYERS["sd2"]), "gelu"
+    if open_clip:
+        embedding, position = f"{prefix}token_embedding.weight", f"{prefix}positional_embedding"
+        mlp, layer = f"{prefix}transformer.resblocks.0.mlp.c_fc.weight", r"transformer\.resblocks\.(\d+)\.ln_1\.weight"
     else:
-        top = clip_prefix(shapes)
-        embedding, position = f"{top}embeddings.token_embedding.weight", f"{top}embeddings.position_embedding.weight"
-        mlp = f"{top}encoder.layers.0.mlp.fc1.weight"
-        layers, activation = _count(shapes, rf"{re.escape(top)}encoder\.layers\.(\d+)\.layer_norm1\.weight"), "quick_gelu"
+        embedding, position = f"{prefix}embeddings.token_embedding.weight", f"{prefix}embeddings.position_embedding.weight"
+        mlp, layer = f"{prefix}encoder.layers.0.mlp.fc1.weight", r"encoder\.layers\.(\d+)\.layer_norm1\.weight"
     words, width = shapes[embedding]
+    layers = _count(shapes, re.escape(prefix) + layer)
+    projection = shapes.get(f"{prefix}text_projection", (width, width))
     return {
         "vocab_size": words,
         "hidden_size": width,
         "intermediate_size": shapes[mlp][0],
-        "projection_dim": width,
-        "num_hidden_layers": layers,
+        "projection_dim": projection[1],
+        "num_hidden_layers": min(layers, most_layers or layers),
         "num_attention_heads": max(1, width // HEAD_WIDTH),
         "max_position_embeddings": shapes[position][0],
-        "hidden_act": activation,
+        "hidden_act": "gelu" if open_clip else "quick_gelu",
         "bos_token_id": BOS,
         "eos_token_id": EOS,
     }
