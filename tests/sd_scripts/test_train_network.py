@@ -158,7 +158,7 @@ REFUSED = [["--learning_rte", "1"], ["--pretrained_model_name_or_path", "nowhere
 def test_help_and_wrong_options_load_no_torch(words, tmp_path):
     code = (
         "import sys; from sd_scripts.library.training.main import main\n"
-        f"try: code = main('train_network', family={tiny_runs.FAMILY!r}, method={tiny_runs.METHOD!r}, argv={words!r})\n"
+        f"try: code = main('train_network', family={tiny_runs.SD!r}, method={tiny_runs.ADAPTER!r}, argv={words!r})\n"
         "except SystemExit as end: code = end.code\n"
         "print('torch' in sys.modules, code)"
     )
