@@ -44,6 +44,26 @@ class SNRWeight:
     debiased_estimation_loss: bool = param(
         False, "Weight timesteps so that each counts alike for the final picture. An alternative to min-SNR.", label="Debiased loss"
     )
+    p2_gamma: float | None = param(
+        None,
+        "Weight each timestep by 1/(p2_k + SNR) to this power, so that noisy steps, which decide what is seen, count more. 1 is the paper's value; "
+        "0 or empty is off.",
+        label="P2 gamma",
+        min=0,
+        max=5,
+        step=0.1,
+        own=True,
+    )
+    p2_k: float = param(
+        1.0,
+        "What P2 weighting adds to the SNR: smaller favours the noisiest steps more.",
+        label="P2 k",
+        min=0,
+        exclusive_min=True,
+        step=0.1,
+        own=True,
+        when={"p2_gamma": True},
+    )
     scale_v_pred_loss_like_noise_pred: bool = param(
         False,
         "Weight the loss of a v-prediction model as that of a noise-prediction one.",

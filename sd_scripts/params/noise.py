@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sd_scripts.params.spec import param, section
 
 
@@ -72,4 +74,38 @@ class Timesteps:
     )
     max_timestep: int | None = param(
         None, "Timesteps below this are trained, up to 1000. Lower leaves composition as it is.", label="Highest timestep", min=1, max=1000, step=10
+    )
+    timestep_curve: Literal["uniform", "logit_normal", "low_noise", "high_noise", "cosmap"] = param(
+        "uniform",
+        "How often each of these timesteps is drawn. low_noise favours fine detail, high_noise composition, logit_normal and cosmap the middle.",
+        label="Timestep curve",
+        own=True,
+    )
+    timestep_curve_mean: float = param(
+        0.0,
+        "Where logit_normal has its middle: below 0 towards fine detail, above 0 towards composition.",
+        label="Curve: middle",
+        step=0.1,
+        own=True,
+        when={"timestep_curve": "logit_normal"},
+    )
+    timestep_curve_std: float = param(
+        1.0,
+        "How wide logit_normal is: smaller keeps closer to its middle.",
+        label="Curve: width",
+        min=0,
+        exclusive_min=True,
+        step=0.1,
+        own=True,
+        when={"timestep_curve": "logit_normal"},
+    )
+    timestep_curve_power: float = param(
+        1.0,
+        "How strongly low_noise and high_noise favour their end; 0 is even.",
+        label="Curve: strength",
+        min=0,
+        max=20,
+        step=0.5,
+        own=True,
+        when={"timestep_curve": ("low_noise", "high_noise")},
     )

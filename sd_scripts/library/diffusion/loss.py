@@ -56,6 +56,15 @@ def debiased_weight(snr: Tensor, *, prediction: Prediction) -> Tensor:
     return 1 / (capped + 1) if prediction == "v" else 1 / capped.sqrt()
 
 
+def p2_weight(snr: Tensor, gamma: float, k: float, *, prediction: Prediction) -> Tensor:
+    """1/(k + snr)^gamma on a noise loss, (batch,), float32, finite for k above 0; a v loss gets the same objective by snr/(snr + 1) times that.
+
+    Source: Choi et al. 2022, "Perception Prioritized Training of Diffusion Models", arXiv:2204.00227, equation 8.
+    """
+    weight = (k + snr) ** -gamma
+    return weight * snr / (snr + 1) if prediction == "v" else weight
+
+
 def snr_weights(timesteps: Tensor, schedule: NoiseSchedule, config: SNRWeight, *, prediction: Prediction) -> Tensor:
     """All weights by signal-to-noise ratio that are switched on, multiplied: (batch,), float32, on the timesteps' device.
 
@@ -71,6 +80,8 @@ def snr_weights(timesteps: Tensor, schedule: NoiseSchedule, config: SNRWeight, *
         weights = weights * (1 + config.v_pred_like_loss / v_scale(snr))
     if config.debiased_estimation_loss:
         weights = weights * debiased_weight(snr, prediction=prediction)
+    if config.p2_gamma:
+        weights = weights * p2_weight(snr, config.p2_gamma, config.p2_k, prediction=prediction)
     return weights
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sd_scripts.library.diffusion.draws import Draws, randn_per_item
-from sd_scripts.library.diffusion.schedule import TRAIN_TIMESTEPS
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
+from sd_scripts.survey.timestep_curves import timestep_at, timestep_range
 
 DEFAULT_MULTIRES_DISCOUNT = 0.3
 
@@ -132,10 +132,11 @@ def perturb_input(noise: Tensor, config: NoiseDDPM, draws: Draws) -> Tensor:
     return noise + gamma * randn_per_item(draws.items("ip_noise"), noise.shape[1:]).to(noise.device)
 
 
-def draw_timesteps(config: Timesteps, draws: Draws, *, steps: int = TRAIN_TIMESTEPS) -> Tensor:
-    """A uniform timestep per item in [min_timestep, max_timestep), (batch,), int64, on the CPU; their defaults are 0 and `steps`."""
-    low = config.min_timestep or 0
-    high = steps if config.max_timestep is None else config.max_timestep
-    if low >= high:
-        return torch.full((len(draws.indices),), high, dtype=torch.int64).clamp(max=steps - 1)
-    return torch.cat([torch.randint(low, high, (1,), generator=generator) for generator in draws.items("timesteps")])
+def draw_timesteps(config: Timesteps, draws: Draws) -> Tensor:
+    """A timestep per item in [min_timestep, max_timestep), drawn evenly or by `timestep_curve`: (batch,), int64, on the CPU."""
+    generators = draws.items("timesteps")
+    if config.timestep_curve == "uniform":
+        low, high = timestep_range(config)
+        return torch.cat([torch.randint(low, high, (1,), generator=generator) for generator in generators])
+    uniform = [float(torch.rand(1, generator=generator, dtype=torch.float64)) for generator in generators]
+    return torch.tensor([timestep_at(config, number) for number in uniform], dtype=torch.int64)
