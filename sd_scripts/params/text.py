@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import NOT_YET
 from sd_scripts.params.spec import param, section
 
 
@@ -26,9 +25,7 @@ class ClipText:
         label="Caption length in tokens",
     )
     weighted_captions: bool = param(
-        False,
-        "Read (word:1.2) in captions as emphasis, as web UIs do in prompts.",
-        unavailable=f"{NOT_YET}: emphasis in captions comes with a later version.",
+        False, "Read (word:1.2) in captions as emphasis, as web UIs do in prompts. Brackets that mean themselves then need a backslash."
     )
     no_token_padding: bool = param(
         False, "Do not fill short captions up to 75 tokens. Leave it off unless you know why: the base models learned with padding.", own=True

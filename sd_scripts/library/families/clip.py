@@ -62,7 +62,12 @@ def caption_chunks(captions: Sequence[str], *, max_chunks: int, pad_id: int, pad
     Returns:
         (batch, chunks, width), int64. Each chunk is start mark, words, end mark, padding; width is 77, less with `pad=False` and one chunk.
     """
-    all_words = [word_ids(caption)[: CHUNK_WORDS * max_chunks] for caption in captions]
+    return fitted_chunks([word_ids(caption) for caption in captions], max_chunks=max_chunks, pad_id=pad_id, pad=pad)
+
+
+def fitted_chunks(words: Sequence[list[int]], *, max_chunks: int, pad_id: int, pad: bool = True) -> Tensor:
+    """`caption_chunks` for the ids of words."""
+    all_words = [ids[: CHUNK_WORDS * max_chunks] for ids in words]
     chunks, width = max_chunks, CHUNK
     if not pad:
         longest = max((len(words) for words in all_words), default=0)

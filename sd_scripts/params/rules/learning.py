@@ -227,8 +227,9 @@ def weights_fit_the_prediction(config: Config) -> Iterator[Problem]:
         yield error("v_pred_like_loss", "It is for noise-prediction models.", "Leave it out with v_parameterization.")
     if config[NoiseDDPM].zero_terminal_snr and not velocity:
         yield warning("zero_terminal_snr", "A model that predicts noise learns nothing from pure noise.", "Use it with v_parameterization.")
-    if weight.min_snr_gamma and weight.debiased_estimation_loss:
-        yield warning("debiased_estimation_loss", "min_snr_gamma is on too; both weights are multiplied.", "Use one of them.")
+    first, *others = [name for name in ("min_snr_gamma", "debiased_estimation_loss", "p2_gamma") if getattr(weight, name)] or [""]
+    for name in others:
+        yield warning(name, f"{first} is on too; both weights are multiplied.", "Use one of them.")
 
 
 RULES: tuple[Rule, ...] = (

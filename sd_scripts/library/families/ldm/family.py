@@ -18,7 +18,7 @@ from sd_scripts.library.families.base import AdapterTarget, Conditions, Noised, 
 from sd_scripts.library.families.clip import chunk_words
 from sd_scripts.library.families.hashes import FileHashes
 from sd_scripts.library.families.ldm.load import Layout, Parts, load_parts
-from sd_scripts.library.families.ldm.text import caption_ids, emphasised, prompt_words
+from sd_scripts.library.families.ldm.text import caption_ids, caption_words, emphasised, prompt_words, weighted
 from sd_scripts.params.config import Config
 from sd_scripts.params.loss import SNRWeight
 from sd_scripts.params.model import SDModel, SourceModel
@@ -101,7 +101,9 @@ class LatentDiffusion(ABC):
 
     def encode_text(self, captions: Sequence[str]) -> TextEmbeddings:
         """Embeddings of captions, (batch, 75 · chunks + 2, width). Gradients flow where a text encoder or an adapter on it trains."""
-        return self._encoded(lambda pad_id: caption_ids(captions, self._clip_text, pad_id=pad_id))
+        words, weights = caption_words(captions, self._clip_text)
+        text = self._encoded(lambda pad_id: caption_ids(words, self._clip_text, pad_id=pad_id))
+        return TextEmbeddings(weighted(text.prompt_embeds, weights), text.pooled)
 
     def encode_prompts(self, prompts: Sequence[str]) -> TextEmbeddings:
         """Embeddings of preview prompts: as many chunks of 75 words (at most 3) as the longest of them needs, and emphasis like `(word:1.2)`."""

@@ -9,21 +9,29 @@ import torch
 from torch import Tensor
 
 from sd_scripts.errors import ConfigError
-from sd_scripts.library.families.clip import CHUNK_WORDS, caption_chunks, join_chunks
+from sd_scripts.library.families.clip import CHUNK_WORDS, fitted_chunks, join_chunks, word_ids
 from sd_scripts.library.families.prompt_weights import weighted_words
 from sd_scripts.params.text import ClipText
 
 MAX_CHUNKS = 3
 
 
-def caption_ids(captions: Sequence[str], config: ClipText, *, pad_id: int) -> Tensor:
-    """Captions as (batch, chunks, 77) ids, int64: one chunk per 75 tokens of `max_token_length`.
+def caption_words(captions: Sequence[str], config: ClipText) -> tuple[list[list[int]], list[list[float]]]:
+    """Ids of each caption's words, and with `weighted_captions` their weights; without it brackets are words like others, and there are none."""
+    if not config.weighted_captions:
+        return [word_ids(caption) for caption in captions], []
+    pairs = [weighted_words(caption) for caption in captions]
+    return [ids for ids, _ in pairs], [weights for _, weights in pairs]
+
+
+def caption_ids(words: Sequence[list[int]], config: ClipText, *, pad_id: int) -> Tensor:
+    """Captions' words as (batch, chunks, 77) ids, int64: one chunk per 75 tokens of `max_token_length`.
 
     With `no_token_padding` the length is that of the longest caption here, so it depends on which captions share a batch. `pad_id` follows the
     end mark; published configurations of the encoders hold another number, which no program uses.
     """
     chunks = (config.max_token_length or CHUNK_WORDS) // CHUNK_WORDS
-    return caption_chunks(captions, max_chunks=chunks, pad_id=pad_id, pad=not config.no_token_padding)
+    return fitted_chunks(words, max_chunks=chunks, pad_id=pad_id, pad=not config.no_token_padding)
 
 
 def prompt_words(prompts: Sequence[str], config: ClipText) -> tuple[list[list[int]], list[list[float]], int]:
@@ -42,18 +50,25 @@ def joined(hidden: Tensor, input_ids: Tensor, *, pad_id: int) -> Tensor:
     return join_chunks(hidden.view(*input_ids.shape, -1), input_ids, pad_id=pad_id)
 
 
-def emphasised(embeds: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
-    """Scale the embedding of word i, which is at position i + 1 after the start mark, by its weight; the mean of each row stays, as in web UIs.
+def weighted(embeds: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
+    """Scale the embedding of word i, which is at position i + 1 after the start mark, by its weight: what kohya trains captions with.
 
     Args:
         embeds: (batch, 75 · chunks + 2, width).
-        weights: of each prompt's words.
+        weights: of each caption's words, more or fewer than there are positions; marks and padding count 1.
     """
-    rows = [torch.tensor([1.0, *row, *[1.0] * embeds.shape[1]][: embeds.shape[1]]) for row in weights]
-    factors = torch.stack(rows).to(embeds)[:, :, None]
-    if bool((factors == 1).all()):
+    if all(weight == 1 for row in weights for weight in row):
         return embeds
-    scaled = embeds * factors
+    length = embeds.shape[1]
+    rows = [[1.0, *row[: length - 2], *[1.0] * length][:length] for row in weights]
+    return embeds * torch.tensor(rows).to(embeds)[:, :, None]
+
+
+def emphasised(embeds: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
+    """`weighted`, then the mean of each row as it was, as in web UIs."""
+    scaled = weighted(embeds, weights)
+    if scaled is embeds:
+        return embeds
     means = (embeds.float().mean(dim=(1, 2), keepdim=True), scaled.float().mean(dim=(1, 2), keepdim=True))
     return scaled * (means[0] / means[1]).to(embeds)
 

@@ -106,6 +106,39 @@ def test_flow_models_have_no_snr_threshold():
         torch.testing.assert_close(thresholds, torch.tensor(LOSS["huber_flow"]["result"][name]), rtol=1e-5, atol=1e-7)
 
 
+def test_a_mask_of_another_shape_counts_by_area_as_recorded():
+    mask = torch.zeros(1, 1, 10, 14)
+    mask[..., 2:7, 3:11] = 1
+    recorded = torch.tensor(LOSS["masked"]["odd sizes"]["flat_channel0"])
+    per_item = per_sample_loss(torch.ones(1, 2, 4, 5), torch.zeros(1, 2, 4, 5), Loss(), timesteps=torch.tensor([1]), schedule=SCHEDULE, mask=mask)
+    torch.testing.assert_close(per_item, recorded.mean().view(1), rtol=1e-5, atol=1e-7)
+
+
+def test_nothing_is_learnt_outside_a_mask():
+    prediction = wave(torch.sin, 64).view(1, 4, 4, 4).requires_grad_()
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., :16, :] = 1
+    per_sample_loss(prediction, torch.zeros(1, 4, 4, 4), Loss(), timesteps=torch.tensor([1]), schedule=SCHEDULE, mask=mask).sum().backward()
+    assert prediction.grad is not None
+    assert bool((prediction.grad[:, :, :2] != 0).any()) and bool((prediction.grad[:, :, 2:] == 0).all())
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_p2_is_its_formula_and_the_same_objective_for_both_predictions(prediction):
+    alpha = SCHEDULE.alphas_cumprod[TIMESTEPS]
+    snr = alpha / (1 - alpha)
+    weights = snr_weights(TIMESTEPS, SCHEDULE, SNRWeight(p2_gamma=0.5, p2_k=2.0), prediction=prediction)
+    on_noise = 1 / (2 + snr).sqrt()
+    torch.testing.assert_close(weights, on_noise if prediction == "epsilon" else on_noise * alpha)  # an error of v is that of noise over √ᾱ
+    assert snr_weights(TIMESTEPS, SCHEDULE, SNRWeight(p2_gamma=0.0), prediction=prediction).tolist() == [1.0] * len(TIMESTEPS)
+
+
+def test_weights_of_regularisation_are_the_recorded_ones():
+    losses = (0.4 * torch.arange(4.0)).cos().abs() * torch.tensor(LOSS["prior"]["loss_weights"])
+    torch.testing.assert_close(losses, torch.tensor(LOSS["prior"]["weighted"]), rtol=1e-5, atol=1e-7)
+    assert float(losses.sum() / 4) == pytest.approx(LOSS["prior"]["batch_loss"], rel=1e-5)
+
+
 def test_a_mask_multiplies_by_its_area_and_is_not_renormalised():
     root = wave(torch.sin, 32, step=0.5).view(2, 1, 4, 4)
     rows = torch.zeros(16, 16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -24,6 +25,7 @@ from sd_scripts.library.diffusion.noise import (
 )
 from sd_scripts.library.diffusion.schedule import ddpm_schedule
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
+from sd_scripts.survey.timestep_curves import timestep_range, timestep_shares
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 SCHEDULES = json.loads((GOLDEN / "schedules.json").read_text("utf-8"))
@@ -118,3 +120,36 @@ def test_timesteps_cover_the_whole_schedule_evenly():
     drawn = draw_timesteps(Timesteps(), Draws(seed=0, epoch=0, step=0, indices=tuple(range(4000))))
     assert (int(drawn.min()) < 5, int(drawn.max()) > 994) == (True, True)
     assert float(drawn.float().mean()) == pytest.approx(499.5, abs=15)
+
+
+@pytest.mark.parametrize("case", LOSS["sampler"], ids=lambda case: "+".join(case["options"]) or "plain")
+def test_whole_draws_have_the_recorded_statistics(case):
+    """The reference program draws in another order, so its numbers are a sample of the same distribution: spread of the noise, and timestep range."""
+    names = {field.name for field in dataclasses.fields(Timesteps)}
+    timesteps = Timesteps(**{name: value for name, value in case["options"].items() if name in names})
+    noise_options = NoiseDDPM(**{name: value for name, value in case["options"].items() if name not in names})
+    noise = draw_noise(LATENTS.repeat(50, 1, 1, 1), noise_options, Draws(seed=3, epoch=1, step=7, indices=tuple(range(100))))
+    assert float(noise.std()) == pytest.approx(case["noise"]["std"], abs=0.1)
+    low, high = case["timestep_range_of_5000"]
+    drawn = draw_timesteps(timesteps, Draws(seed=1, epoch=0, step=0, indices=tuple(range(2000))))
+    assert (int(drawn.min()), int(drawn.max())) == (pytest.approx(low, abs=5), pytest.approx(high, abs=5))
+    assert low <= int(drawn.min()) and int(drawn.max()) <= high
+
+
+CURVES = [
+    Timesteps(timestep_curve="logit_normal", timestep_curve_mean=0.5, timestep_curve_std=0.8),
+    Timesteps(timestep_curve="low_noise", timestep_curve_power=2.0, min_timestep=100, max_timestep=900),
+    Timesteps(timestep_curve="high_noise", timestep_curve_power=0.5),
+    Timesteps(timestep_curve="cosmap"),
+    Timesteps(min_timestep=200, max_timestep=600),
+]
+
+
+@pytest.mark.parametrize("config", CURVES, ids=lambda config: config.timestep_curve)
+def test_timesteps_are_drawn_as_often_as_the_preview_shows(config):
+    low, high = timestep_range(config)
+    drawn = draw_timesteps(config, Draws(seed=2, epoch=0, step=0, indices=tuple(range(6000))))
+    seen = torch.histc(drawn.float(), bins=8, min=low, max=high) / len(drawn)
+    shown = torch.tensor([share for _, share in timestep_shares(config, 8)])
+    assert float(shown.sum()) == pytest.approx(1)
+    torch.testing.assert_close(seen, shown, atol=0.025, rtol=0)

@@ -156,6 +156,24 @@ def test_emphasis_scales_the_words_embedding_and_keeps_the_mean(sd):
     torch.testing.assert_close(ratio[2] / ratio[1], torch.tensor(2.0))
 
 
+@pytest.mark.parametrize("tokens", [None, 150])
+def test_weighted_captions_scale_the_words_and_restore_no_mean(micro, tokens):
+    """kohya: each hidden state times its word's weight, in the sequence that the chunks are joined to."""
+    family = load_sd(micro, weighted_captions=True, max_token_length=tokens)
+    captions = ["a (cat:2) [dog]", "a " * 80 + "(cat:1.5)"]
+    plain = load_sd(micro, max_token_length=tokens).encode_text(["a cat dog", "a " * 80 + "cat"]).prompt_embeds
+    ratio = (family.encode_text(captions).prompt_embeds / plain).mean(dim=-1)
+    expected = torch.ones(2, 77 if tokens is None else 152)
+    expected[0, 2], expected[0, 3] = 2.0, 1 / 1.1
+    if tokens:
+        expected[1, 81] = 1.5
+    torch.testing.assert_close(ratio, expected)
+
+
+def test_brackets_are_words_without_weighted_captions(sd):
+    assert not torch.equal(sd.encode_text(["a (cat)"]).prompt_embeds, sd.encode_text(["a cat"]).prompt_embeds)
+
+
 def test_text_targets_come_first_and_all_are_modules_of_the_model(sd):
     targets = sd.targets()
     own = {id(module) for part in (sd.unet, sd.text_encoders[0]) for module in part.modules()}
