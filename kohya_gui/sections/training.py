@@ -12,6 +12,7 @@ from sd_scripts.params.memory import Attention, Compile, FrozenPrecision, Memory
 from sd_scripts.params.network import LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.preservation import OutputPreservation
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.training import Training
 from sd_scripts.params.validation import Validation
@@ -58,7 +59,7 @@ class AdvancedTraining(FormSection):
     """Loss, noise and timesteps."""
 
     title = "Loss and noise"
-    parts = (Loss, SNRWeight, NoiseDDPM, Timesteps, Validation)
+    parts = (Loss, SNRWeight, OutputPreservation, NoiseDDPM, Timesteps, Validation)
 
     def summary(self, config: Config) -> str:
         """Loss and what is not as usual."""

@@ -24,6 +24,7 @@ from sd_scripts.params.model import ModelFiles, SDModel, SourceModel
 from sd_scripts.params.network import LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.preservation import OutputPreservation
 from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import AdapterFile, Saving, State
 from sd_scripts.params.schedule import LRSchedule
@@ -111,6 +112,7 @@ LORA_SECTIONS = (
     Loader,
     Loss,
     SNRWeight,
+    OutputPreservation,
     NoiseDDPM,
     Timesteps,
     Samples,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,15 @@ class Adapter:
     def eval(self) -> None:
         """Switch the adapter's dropouts off."""
         self.adapter.eval()
+
+    @contextmanager
+    def disabled(self) -> Generator[None]:
+        """The model without the adapter; `base_weights` stay in it."""
+        multiplier, self.adapter.multiplier = self.adapter.multiplier, 0.0
+        try:
+            yield
+        finally:
+            self.adapter.multiplier = multiplier
 
     def tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
         """`<name>.lora_down.weight`, `<name>.lora_up.weight`, `<name>.alpha`, on the CPU, all in `save_dtype` (None: as trained). Copies."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -63,4 +64,13 @@ class Method(Protocol):
 
     def metadata(self) -> Mapping[str, str]:
         """`ss_network_*` and the like, written the way kohya writes them."""
+        ...
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """A method whose training can be switched off for a moment, which gives the model as it was before."""
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Within it the model computes as if nothing had been trained. It draws no random numbers."""
         ...

@@ -27,9 +27,10 @@ def loop(run: Run) -> Outcome:
         latents = run.pictures(batch, draws)
         noised = family.add_noise(latents, draws)
         with run.model_context(batch):
-            text = run.text(batch)
-            model_pred = family.predict(noised, text, run.conditions(batch))
-        losses = per_sample_loss(model_pred, noised.target, run.loss, timesteps=noised.timesteps, schedule=family.schedule)
+            text, conditions = run.text(batch), run.conditions(batch)
+            model_pred = family.predict(noised, text, conditions)
+            target, preserving = run.preserved(batch, noised, text, conditions)
+        losses = preserving + per_sample_loss(model_pred, target, run.loss, timesteps=noised.timesteps, schedule=family.schedule)
         weights = noised.weights * batch.loss_weights.to(losses.device)
         run.updater.backward((losses * weights).sum() / batch.plan.window_items)
         if not batch.plan.closes_window:

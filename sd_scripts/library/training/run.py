@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 import torch
+from torch import Tensor
 
 from sd_scripts.errors import Diverged
 from sd_scripts.library.data.batches import GlobalBatch, Group, batches_from
 from sd_scripts.library.data.dataset import Batch, Dealer
 from sd_scripts.library.data.loader import load
 from sd_scripts.library.diffusion.draws import Draws
-from sd_scripts.library.families.base import Conditions, Family, TextEmbeddings
+from sd_scripts.library.families.base import Conditions, Family, Noised, TextEmbeddings
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.training.control import Control
 from sd_scripts.library.training.memory import memory_now
 from sd_scripts.library.training.pictures import Pictures
+from sd_scripts.library.training.preservation import Preservation
 from sd_scripts.library.training.previews import Previews
 from sd_scripts.library.training.report import Report, StepFacts
 from sd_scripts.library.training.request import Outcome
@@ -62,6 +64,7 @@ class Run:
     method: Method
     pictures: Pictures
     texts: Texts
+    preservation: Preservation | None
     updater: Updater
     runtime: Runtime
     report: Report
@@ -109,6 +112,12 @@ class Run:
     def conditions(self, batch: Batch) -> Conditions:
         """What the model is told of a batch's pictures besides their captions."""
         return Conditions(batch.sizes.to(self.runtime.device))
+
+    def preserved(self, batch: Batch, noised: Noised, text: TextEmbeddings, conditions: Conditions) -> tuple[Tensor, Tensor | float]:
+        """Targets, of which some may be the model's prediction before training, and losses per item to add for captions that are to keep theirs."""
+        if self.preservation is None:
+            return noised.target, 0.0
+        return self.preservation(batch, noised, text, conditions)
 
     def model_context(self, batch: Batch) -> AbstractContextManager[None]:
         """Where the model computes: mixed precision as configured, dropout drawn for this place in the run."""

@@ -31,6 +31,7 @@ from sd_scripts.library.training.loop import loop
 from sd_scripts.library.training.memory import as_out_of_memory
 from sd_scripts.library.training.metadata import RunFacts, file_metadata, training_metadata
 from sd_scripts.library.training.pictures import Pictures, can_keep
+from sd_scripts.library.training.preservation import make_preservation
 from sd_scripts.library.training.previews import make_previews
 from sd_scripts.library.training.report import LossAverage, Report
 from sd_scripts.library.training.request import Outcome, Request
@@ -108,6 +109,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     )
     header = _header(request, family, method, seed=seed, optimizer=updater.optimizer)
     rules = [subset.captions for dataset in listing.blueprint.datasets for subset in dataset.subsets]
+    captions = Texts(family, keep=plan.text_encoder_stop_step == 0 and captions_repeat(rules) and not config[ClipText].no_token_padding)
     report.begin(
         start_step=position.step,
         total=plan.total_steps,
@@ -126,7 +128,8 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         family=family,
         method=method,
         pictures=Pictures(family, dealer, runtime.device, keep=cache is None and can_keep(listing, plan, FAMILIES[config.command.family])),
-        texts=Texts(family, keep=plan.text_encoder_stop_step == 0 and captions_repeat(rules) and not config[ClipText].no_token_padding),
+        texts=captions,
+        preservation=make_preservation(config, family, method, captions, trained_text=plan.text_encoder_stop_step != 0),
         updater=updater,
         runtime=runtime,
         report=report,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.network import Network
-from sd_scripts.params.rules import caching, learning, network, pictures, run
+from sd_scripts.params.preservation import OutputPreservation
+from sd_scripts.params.rules import caching, learning, network, pictures, preservation, run
 from sd_scripts.params.rules.rule import Rule
 
 
 def rules_for(config: Config) -> tuple[Rule, ...]:
     """The rules that concern this config's command."""
-    return (*run.RULES, *pictures.RULES, *learning.RULES, *caching.RULES, *(network.RULES if Network in config else ()))
+    always = (*run.RULES, *pictures.RULES, *learning.RULES, *caching.RULES)
+    by_section = {Network: network.RULES, OutputPreservation: preservation.RULES}
+    return (*always, *(rule for part, rules in by_section.items() if part in config for rule in rules))
