@@ -19,7 +19,8 @@ TWO_BUCKETS = {"resolution": "128"}
 """At 128 the pictures fall into two buckets, at 64 into one (and steps take a quarter of the time)."""
 SD, SDXL = "sd_scripts.library.families.sd:SD", "sd_scripts.library.families.sdxl:SDXL"
 ADAPTER = "sd_scripts.library.methods.adapter:Adapter"
-RECIPES = {"train_network": (SD, ADAPTER), "sdxl_train_network": (SDXL, ADAPTER)}
+FINETUNE = "sd_scripts.library.methods.finetune:Finetune"
+RECIPES = {"train_network": (SD, ADAPTER), "sdxl_train_network": (SDXL, ADAPTER), "train_db": (SD, FINETUNE), "sdxl_train": (SDXL, FINETUNE)}
 """Family and method of each script, as its recipe names them."""
 SIZES = ((64, 64), (64, 64), (64, 128), (128, 64), (100, 90))
 
@@ -77,7 +78,7 @@ def options(root: Path, **given: object) -> list[str]:
             words.append(f"--{name}")
         elif isinstance(value, (list, tuple)):
             words += [f"--{name}", *map(str, value)]
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             words += [f"--{name}", str(value)]
     return words
 
@@ -88,6 +89,8 @@ def train(root: Path, script: str = "train_network", **given: object) -> int:
     family, method = RECIPES[script]
     if family == SDXL:
         given = {"pretrained_model_name_or_path": sdxl_model(root), **given}
+    if method != ADAPTER:
+        given = {"network_module": None, "network_dim": None, "learning_rate": 1e-4, **given}
     return main(script, family=family, method=method, argv=options(root, **given))
 
 

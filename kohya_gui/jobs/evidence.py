@@ -61,7 +61,7 @@ def _problem(path: Path, event: Mapping[str, Any] | None) -> str:
     if event is None:
         return f"The training ended, but never said that it wrote {path}."
     if path.is_dir():
-        return "" if any(path.iterdir()) else f"The saved state {path} is empty."
+        return "" if any(path.iterdir()) else f"The saved folder {path} is empty."
     size = path.stat().st_size
     if event.get("bytes") not in (None, size):
         return f"{path} has {size:,} bytes, but {event['bytes']:,} were written."

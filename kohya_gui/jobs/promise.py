@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from sd_scripts.params.config import Config
-from sd_scripts.params.saving import AdapterFile, Saving, State
+from sd_scripts.params.saving import Saving, State
+from sd_scripts.survey.outputs import STATE_SUFFIX, epoch_stem, last_stem, step_stem, weights_ending
 
 Kind = Literal["weights", "state"]
 
@@ -40,17 +41,17 @@ def promise(config: Config, plan: SavePoints | None) -> tuple[Promised, ...]:
     """
     saving, state = config[Saving], config[State]
     folder = output_folder(config)
-    extension = f".{config[AdapterFile].save_model_as or 'safetensors'}"
+    extension = weights_ending(config)
     stems: list[str] = []
     if plan is not None:
-        stems += [f"{saving.output_name or 'epoch'}-{epoch:06d}" for epoch in plan.save_epochs]
-        stems += [f"{saving.output_name or 'at'}-step{step:08d}" for step in plan.save_steps]
-    last = saving.output_name or "last"
+        stems += [epoch_stem(saving.output_name, epoch) for epoch in plan.save_epochs]
+        stems += [step_stem(saving.output_name, step) for step in plan.save_steps]
+    last = last_stem(saving.output_name)
     promised = [Promised(str(folder / f"{stem}{extension}"), "weights") for stem in [*stems, last]]
     if state.save_state:
-        promised += [Promised(str(folder / f"{stem}-state"), "state") for stem in stems]
+        promised += [Promised(str(folder / f"{stem}{STATE_SUFFIX}"), "state") for stem in stems]
     if state.save_state or state.save_state_on_train_end:
-        promised.append(Promised(str(folder / f"{last}-state"), "state"))
+        promised.append(Promised(str(folder / f"{last}{STATE_SUFFIX}"), "state"))
     return tuple(dict.fromkeys(promised))
 
 

@@ -32,16 +32,17 @@ class SavedFile:
     finite: bool
 
 
-def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> SavedFile:
+def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, around: Mapping[str, object] | None = None) -> SavedFile:
     """Write one weight file, compare what stands on the disk with what was to be written, and only then put it under its name.
 
     The file is written beside its target as `.<name>.part`, flushed and renamed, so that a crash, a full disk or a killed process leaves the
     previous file untouched. An existing file at `path` is replaced: whoever must not overwrite asks first.
 
     Args:
-        path: target ending in .safetensors, .ckpt or .pt; its folder must exist. The last two are pickles of the flat mapping and hold no metadata.
+        path: target ending in .safetensors, .ckpt, .pt or .bin; its folder must exist. All but the first are pickles and hold no metadata.
         tensors: by key, any device, already in the dtype to be saved, no two sharing storage.
         metadata: text to text, for the safetensors header.
+        around: makes a pickle hold the tensors under `state_dict`, beside these numbers.
 
     Raises:
         RunError: the folder is missing, not writable or full, or the disk gave back something else than was written.
@@ -51,7 +52,7 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     ready = {key: tensor.detach().to("cpu").contiguous() for key, tensor in tensors.items()}
     part = path.with_name(f".{path.name}.part")
     try:
-        _write(part, ready, metadata)
+        _write(part, ready, metadata, around)
         finite = _compare(part, ready, path.suffix)
         saved = SavedFile(path, part.stat().st_size, len(ready), sha256_of(part), finite)
         part.replace(path)
@@ -113,11 +114,11 @@ def is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all())
 
 
-def _write(part: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def _write(part: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], around: Mapping[str, object] | None) -> None:
     if part.suffixes[-2] == ".safetensors":
         save_file(dict(tensors), part, metadata=dict(metadata))
     else:
-        torch.save(dict(tensors), part)
+        torch.save(dict(tensors) if around is None else {"state_dict": dict(tensors), **around}, part)
     with part.open("rb+") as file:
         os.fsync(file.fileno())
 

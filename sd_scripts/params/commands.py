@@ -13,6 +13,7 @@ from sd_scripts.params.captions import CaptionDropout, Captions
 from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
 from sd_scripts.params.distributed import Distributed
 from sd_scripts.params.files import ConfigFile
+from sd_scripts.params.finetune import BlockRates, DreamBoothText, GroupedUpdate, OldAttention, TwoTexts
 from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.images import Augmentation, Images
 from sd_scripts.params.launcher import Launcher
@@ -26,7 +27,7 @@ from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.preservation import OutputPreservation
 from sd_scripts.params.samples import Samples
-from sd_scripts.params.saving import AdapterFile, Saving, State
+from sd_scripts.params.saving import AdapterFile, ModelFile, Saving, State
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.spec import Parameter, Section, section_of
 from sd_scripts.params.text import ClipText
@@ -129,6 +130,19 @@ LORA_SECTIONS = (
     ConfigFile,
 )
 
+_ADAPTER_ONLY = (Network, LoRAArgs, FrozenPrecision, OutputPreservation, AdapterFile, Validation)
+
+
+def _whole_model(*more: type, without: tuple[type, ...] = ()) -> tuple[type, ...]:
+    """Sections of a training of the whole model: those of a LoRA but the adapter's own, and `more`."""
+    return (*(section for section in LORA_SECTIONS if section not in (*_ADAPTER_ONLY, *without)), ModelFile, *more)
+
+
+_MORE_THAN_KOHYAS = frozenset(
+    {"cpu_offload_checkpointing", "initial_epoch", "initial_step", "skip_until_initial_step", "no_metadata", "training_comment"}
+)
+"""Options of the LoRA trainers that kohya's trainers of whole models lack."""
+
 COMMANDS: tuple[Command, ...] = (
     Command("train_network", family="sd", method="adapter", title="LoRA for Stable Diffusion 1.x and 2.x", kind="train", sections=LORA_SECTIONS),
     Command(
@@ -138,6 +152,24 @@ COMMANDS: tuple[Command, ...] = (
         title="LoRA for SDXL",
         kind="train",
         sections=(*LORA_SECTIONS, TextCache, ModelFiles),
+    ),
+    Command(
+        "train_db",
+        family="sd",
+        method="dreambooth",
+        title="DreamBooth for Stable Diffusion 1.x and 2.x",
+        kind="train",
+        sections=_whole_model(DreamBoothText, without=(MetadataFile,)),
+        added=_MORE_THAN_KOHYAS | {"dataset_repeats"},
+    ),
+    Command(
+        "sdxl_train",
+        family="sdxl",
+        method="finetune",
+        title="Full training of SDXL",
+        kind="train",
+        sections=_whole_model(TwoTexts, BlockRates, GroupedUpdate, TextCache, ModelFiles, OldAttention),
+        added=_MORE_THAN_KOHYAS | {"prior_loss_weight"},
     ),
 )
 

@@ -67,6 +67,18 @@ class AdapterFile:
     )
 
 
+@section("File of a model")
+class ModelFile:
+    """The kind of file, or folder, that a whole model is saved in."""
+
+    save_model_as: Literal["ckpt", "safetensors", "diffusers", "diffusers_safetensors"] | None = param(
+        None,
+        "One file, or a folder in the diffusers layout. safetensors is safe and read everywhere. Empty: the same kind as the base model.",
+        label="File format",
+    )
+    use_safetensors: bool = param(False, "Save as safetensors, whatever the kind of the base model.", label="Always safetensors")
+
+
 @section("State and resume")
 class State:
     """What resuming needs."""

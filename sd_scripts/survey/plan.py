@@ -10,7 +10,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.finetune import DreamBoothText
 from sd_scripts.params.network import Network
+from sd_scripts.params.rates import text_rates
 from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import Saving
 from sd_scripts.params.schedule import LRSchedule
@@ -155,7 +158,7 @@ def make_plan(config: Config, blueprint: Blueprint, scan: Scan, *, processes: in
         total_steps=total,
         warmup_steps=steps_of(schedule.lr_warmup_steps, total),
         decay_steps=steps_of(schedule.lr_decay_steps, total),
-        text_encoder_stop_step=_text_encoder_stop(config[Network], total) if Network in config else None,
+        text_encoder_stop_step=_text_encoder_stop(config, total),
         save_steps=save_steps,
         save_epochs=save_epochs,
         sample_at_first=bool(config[Samples].sample_prompts and config[Samples].sample_at_first),
@@ -176,7 +179,12 @@ def _kohya_steps(blueprint: Blueprint, buckets: tuple[BucketCount, ...], process
     return math.ceil(math.ceil(batches / processes) / accumulation)
 
 
-def _text_encoder_stop(network: Network, total_steps: int) -> int | None:
+def _text_encoder_stop(config: Config, total_steps: int) -> int | None:
+    if Network not in config:
+        if not any(text_rates(config, FAMILIES[config.command.family].text_encoders)):
+            return 0
+        return (config[DreamBoothText].stop_text_encoder_training or None) if DreamBoothText in config else None
+    network = config[Network]
     stop = network.stop_text_encoder_training
     rates = network.text_encoder_lr
     if network.network_train_unet_only or stop == -1 or (rates and not any(rates)):

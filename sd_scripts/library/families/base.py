@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from sd_scripts.library.diffusion.draws import Draws
 from sd_scripts.library.diffusion.schedule import NoiseSchedule
+from sd_scripts.library.weights_file import SavedFile
 from sd_scripts.params.config import Config
 
 
@@ -94,8 +96,14 @@ class Family(Protocol):
     schedule: NoiseSchedule
 
     @classmethod
-    def load(cls, config: Config, *, device: torch.device, weight_dtype: torch.dtype) -> Self:
-        """Read the model that `config` names onto `device`. Raises ConfigError, DataError, Diverged (NaN in the weights)."""
+    def load(cls, config: Config, *, device: torch.device, weight_dtype: torch.dtype, trained: frozenset[str] = frozenset()) -> Self:
+        """Read the model that `config` names onto `device`; parts named in `trained` ("unet", "text_encoder", ...) are held in float32.
+
+        Raises:
+            ConfigError: there is no such model, or it cannot be trained.
+            DataError: a file is damaged.
+            Diverged: there is NaN in the weights.
+        """
         ...
 
     def image_moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,6 +136,22 @@ class Family(Protocol):
 
     def targets(self) -> tuple[AdapterTarget, ...]:
         """Every module that an adapter may patch, in kohya's creation order."""
+        ...
+
+    def checkpoint_tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
+        """The whole model under the keys of original files, copied to the CPU; None keeps each weight's dtype."""
+        ...
+
+    def write_folder(self, folder: Path, save_dtype: torch.dtype | None, *, ending: str) -> SavedFile:
+        """Write the whole model in the diffusers layout; `ending` is that of the weight files. Raises RunError."""
+        ...
+
+    def unet_block(self, name: str) -> int:
+        """The block, as kohya counts them, of the U-Net's weight called `name`. Raises ValueError where a family has no rates by block."""
+        ...
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the text encoders that do not reach the embeddings."""
         ...
 
     def describe(self) -> Mapping[str, str]:

@@ -6,15 +6,16 @@ import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.library.families.base import AdapterTarget, Family
+from sd_scripts.library.methods.base import ADAPTER, FileKind
 from sd_scripts.library.optim.groups import ParamGroup
-from sd_scripts.library.weights_file import read_weights
+from sd_scripts.library.weights_file import SavedFile, read_weights, save_weights
 from sd_scripts.networks.base import LoadReport, Rates
 from sd_scripts.networks.lora import LoRA
 from sd_scripts.networks.registry import adapter_type
@@ -34,6 +35,7 @@ NAMES_SHOWN = 5
 class Adapter:
     """The method behind `*_train_network.py`: the model stays as it is; an adapter on its layers is trained, and saved alone."""
 
+    file_kind: ClassVar[FileKind] = ADAPTER
     adapter: LoRA
 
     def __init__(self, config: Config, family: Family) -> None:
@@ -42,6 +44,11 @@ class Adapter:
         self._blocks = FAMILIES[config.command.family].blocks
         self.notes: tuple[Problem, ...] = ()
         self._groups: list[ParamGroup] = []
+
+    @classmethod
+    def trained_parts(cls, config: Config) -> frozenset[str]:  # whatever is asked for
+        """None: the model stays as it is."""
+        return frozenset()
 
     def prepare(self) -> None:
         """Merge `base_weights`, make the adapter, load `network_weights` into it, and attach it to the family's model on the model's device.
@@ -122,6 +129,10 @@ class Adapter:
     def tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
         """`<name>.lora_down.weight`, `<name>.lora_up.weight`, `<name>.alpha`, on the CPU, all in `save_dtype` (None: as trained). Copies."""
         return {key: tensor.detach().to("cpu", save_dtype, copy=True).contiguous() for key, tensor in self.adapter.state_dict().items()}
+
+    def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, counts: tuple[int, int]) -> SavedFile:
+        """One file. The counts stand in its metadata."""
+        return save_weights(path, tensors, metadata)
 
     def state_dict(self) -> dict[str, Any]:
         """The adapter's tensors as trained."""

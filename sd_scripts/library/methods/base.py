@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from sd_scripts.library.optim.groups import ParamGroup
+from sd_scripts.library.weights_file import SavedFile
+from sd_scripts.params.config import Config
 from sd_scripts.params.problem import Problem
 from sd_scripts.survey.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """What kind of file a method saves, as `modelspec.*` tells it: what follows the base model's architecture, the title of an unnamed file, and
+    whether its layout is the original one whatever the family."""
+
+    suffix: str
+    title: str
+    original: bool = False
+
+
+ADAPTER = FileKind("/lora", "LoRA")
+FULL_MODEL = FileKind("", "Checkpoint", original=True)
 
 
 class Method(Protocol):
@@ -20,7 +38,13 @@ class Method(Protocol):
     `notes` are warnings for the user, filled by `prepare`.
     """
 
+    file_kind: ClassVar[FileKind]
     notes: tuple[Problem, ...]
+
+    @classmethod
+    def trained_parts(cls, config: Config) -> frozenset[str]:
+        """Parts of the model whose own weights are trained ("unet", "text_encoder", ...): they are loaded in float32."""
+        ...
 
     def prepare(self) -> None:
         """Put what is trained into the family's model, on its device. Called once, before the optimizer is made. Raises ConfigError, DataError."""
@@ -52,6 +76,10 @@ class Method(Protocol):
 
     def tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
         """The checkpoint's tensors by the ecosystem's keys, on the CPU; None keeps the dtype of training."""
+        ...
+
+    def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, counts: tuple[int, int]) -> SavedFile:
+        """Write what `tensors` gave as the file, or folder, `path`; `counts` are steps and epochs done. Raises RunError."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,24 +11,8 @@ from pathlib import Path
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.config import Config
-from sd_scripts.params.saving import AdapterFile, Saving, State
-
-STATE_SUFFIX = "-state"
-
-
-def epoch_stem(name: str | None, epoch: int) -> str:
-    """File name without ending of the checkpoint after `epoch` (1-based)."""
-    return f"{name or 'epoch'}-{epoch:06d}"
-
-
-def step_stem(name: str | None, step: int) -> str:
-    """File name without ending of the checkpoint after `step` optimizer steps."""
-    return f"{name or 'at'}-step{step:08d}"
-
-
-def last_stem(name: str | None) -> str:
-    """File name without ending of the finished run."""
-    return name or "last"
+from sd_scripts.params.saving import Saving, State
+from sd_scripts.survey.outputs import FOLDER, STATE_SUFFIX, epoch_stem, last_stem, step_stem, weights_ending
 
 
 def superseded_epoch(epoch: int, every: int, keep: int) -> int | None:
@@ -113,7 +97,7 @@ def save_rules(config: Config, *, epochs: int) -> SaveRules:
     return SaveRules(
         folder=Path(saving.output_dir),
         name=saving.output_name or None,
-        extension=f".{config[AdapterFile].save_model_as or 'safetensors'}",
+        extension=weights_ending(config),
         epochs=epochs,
         every_epochs=every_epochs,
         every_steps=saving.save_every_n_steps or 0,
@@ -137,7 +121,7 @@ def existing_outputs(rules: SaveRules) -> list[Path]:
 def _is_ours(name: str, stems: tuple[str, str, str], extension: str) -> bool:
     last, *numbered = stems
     stem = name.removesuffix(STATE_SUFFIX) if name.endswith(STATE_SUFFIX) else name.removesuffix(extension)
-    if stem == name:
+    if stem == name and extension != FOLDER:
         return False
     return stem == last or any(stem.startswith(start) and stem[len(start) :].isdecimal() for start in numbered)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.base import Family
-from sd_scripts.library.methods.base import Method
+from sd_scripts.library.methods.base import ADAPTER, FULL_MODEL, FileKind, Method
 from sd_scripts.library.training.dataset_metadata import dataset_metadata, images_of
 from sd_scripts.params.config import Config
 from sd_scripts.params.images import Images
@@ -39,6 +39,8 @@ from sd_scripts.survey.plan import Plan
 
 PROGRAM = "training-studio"
 MODELSPEC_VERSION = "1.0.1"
+ORIGINAL_LAYOUT = "https://github.com/Stability-AI/generative-models"
+"""`modelspec.implementation` of files whose names are those of the original programs."""
 MINIMUM = ("ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha", "ss_network_args")
 """What stays with no_metadata: other programs need it to load the file."""
 
@@ -113,7 +115,15 @@ def training_metadata(
 
 
 def file_metadata(
-    config: Config, family: Family, training: Mapping[str, str], *, tensors: Mapping[str, Tensor], step: int, epoch: int, now: float
+    config: Config,
+    family: Family,
+    training: Mapping[str, str],
+    *,
+    tensors: Mapping[str, Tensor],
+    step: int,
+    epoch: int,
+    now: float,
+    kind: FileKind = ADAPTER,
 ) -> dict[str, str]:
     """The whole header of one file.
 
@@ -123,16 +133,19 @@ def file_metadata(
         step: optimizer steps that are done.
         epoch: as kohya counts it for this kind of file.
         now: unix seconds.
+        kind: of file. A whole model's has no hashes of its own.
     """
     said = {**training, "ss_training_finished_at": str(now), "ss_steps": str(step), "ss_epoch": str(epoch)}
     if config[Saving].no_metadata:
         said = {key: said[key] for key in MINIMUM if key in said}
-    said |= modelspec(config, family.describe(), now=now)
+    said |= modelspec(config, family.describe(), now=now, kind=kind)
+    if kind == FULL_MODEL:  # hashing needs a second copy of all weights, and only tools for adapters ask
+        return said
     model_hash, legacy = model_hashes(tensors, said)
     return {**said, "sshs_model_hash": model_hash, "sshs_legacy_hash": legacy}
 
 
-def modelspec(config: Config, described: Mapping[str, str], *, now: float) -> dict[str, str]:
+def modelspec(config: Config, described: Mapping[str, str], *, now: float, kind: FileKind = ADAPTER) -> dict[str, str]:
     """`modelspec.*`: the Stability AI model metadata standard 1.0.1.
 
     With no_metadata nothing is written that tells of the run: no date, no program, and no title but a given one.
@@ -148,9 +161,9 @@ def modelspec(config: Config, described: Mapping[str, str], *, now: float) -> di
     architecture = described["modelspec.architecture"]
     said: dict[str, object] = {
         "sai_model_spec": MODELSPEC_VERSION,
-        "architecture": f"{architecture}/lora",
-        "implementation": described["modelspec.implementation"],
-        "title": given.metadata_title or ("LoRA" if hidden else config[Saving].output_name or f"LoRA@{now}"),
+        "architecture": f"{architecture}{kind.suffix}",
+        "implementation": ORIGINAL_LAYOUT if kind.original else described["modelspec.implementation"],
+        "title": given.metadata_title or (kind.title if hidden else config[Saving].output_name or f"{kind.title}@{now}"),
         "resolution": _resolution(config[Images].resolution, architecture),
         "date": None if hidden else datetime.fromtimestamp(int(now)).isoformat(),
         **{name: getattr(given, f"metadata_{name}") for name in _FROM_METADATA},
@@ -201,7 +214,7 @@ def program_version() -> str:
 
 def _options(config: Config, names: tuple[str | tuple[str, str], ...]) -> dict[str, object]:
     pairs = [(name, name) if isinstance(name, str) else name for name in names]
-    return {f"ss_{key}": config.value(option) for key, option in pairs}
+    return {f"ss_{key}": config.value(option) for key, option in pairs if option in config.command.by_name}
 
 
 def _arguments(config: Config) -> str:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from sd_scripts.errors import Diverged, RunError
 from sd_scripts.library.methods.base import Method
-from sd_scripts.library.training.checkpoint import SaveRules, epoch_stem, last_stem, set_aside, step_stem
+from sd_scripts.library.training.checkpoint import SaveRules, set_aside
 from sd_scripts.library.training.report import Report
 from sd_scripts.library.training.state import Position, save_state
 from sd_scripts.library.training.update import Updater
-from sd_scripts.library.weights_file import SavedFile, is_finite, save_weights
+from sd_scripts.library.weights_file import SavedFile, is_finite
+from sd_scripts.survey.outputs import epoch_stem, last_stem, step_stem
 
 Metadata = Callable[[Mapping[str, Tensor], int, int], Mapping[str, str]]
 """Tensors as saved, step and epoch to the header of the weight file."""
@@ -90,7 +91,7 @@ class Saver:
         aside = set_aside(path)
         if aside is not None:
             self.report.warn("set_aside", f"{path} was there already and is now called {aside.name}.")
-        saved = save_weights(path, tensors, self.metadata(tensors, step, epoch))
+        saved = self.method.write(path, tensors, self.metadata(tensors, step, epoch), counts=(step, epoch))
         self._tell(saved, "weights", step, epoch, final=final)
 
     def _state(self, stem: str, position: Position, *, final: bool = False) -> None:

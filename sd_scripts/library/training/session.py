@@ -81,10 +81,13 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     _warn_of_changes(position, plan, report)
     seed = runtime.agreed(_seed(config, position, report))
     seed_everything(seed)
-    family: Family = pkgutil.resolve_name(request.family).load(config, device=runtime.device, weight_dtype=runtime.weight_dtype)
+    method_class = pkgutil.resolve_name(request.method)
+    family: Family = pkgutil.resolve_name(request.family).load(
+        config, device=runtime.device, weight_dtype=runtime.weight_dtype, trained=method_class.trained_parts(config)
+    )
     filling = Filling(config, listing, runtime, report, control)
     cache = cached_latents(filling, family)
-    method: Method = pkgutil.resolve_name(request.method)(config, family)
+    method: Method = method_class(config, family)
     method.prepare()
     for note in method.notes:
         report.warn(note.field, note.message, note.fix)
@@ -232,6 +235,6 @@ def _header(request: Request, family: Family, method: Method, *, seed: int, opti
         return training_metadata(config, plan, blueprint, scan=scan, family=family, method=method, facts=facts)
 
     def header(tensors: Mapping[str, Tensor], step: int, epoch: int) -> Mapping[str, str]:
-        return file_metadata(config, family, shared(), tensors=tensors, step=step, epoch=epoch, now=time.time())
+        return file_metadata(config, family, shared(), tensors=tensors, step=step, epoch=epoch, now=time.time(), kind=method.file_kind)
 
     return header

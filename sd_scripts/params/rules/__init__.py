@@ -5,12 +5,13 @@ from __future__ import annotations
 from sd_scripts.params.config import Config
 from sd_scripts.params.network import Network
 from sd_scripts.params.preservation import OutputPreservation
-from sd_scripts.params.rules import caching, learning, network, pictures, preservation, run
+from sd_scripts.params.rules import caching, finetune, learning, network, pictures, preservation, run
 from sd_scripts.params.rules.rule import Rule
+from sd_scripts.params.saving import ModelFile
 
 
 def rules_for(config: Config) -> tuple[Rule, ...]:
     """The rules that concern this config's command."""
     always = (*run.RULES, *pictures.RULES, *learning.RULES, *caching.RULES)
-    by_section = {Network: network.RULES, OutputPreservation: preservation.RULES}
+    by_section = {Network: network.RULES, ModelFile: finetune.RULES, OutputPreservation: preservation.RULES}
     return (*always, *(rule for part, rules in by_section.items() if part in config for rule in rules))

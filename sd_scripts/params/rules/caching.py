@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.network import Network
 from sd_scripts.params.problem import Problem, error
+from sd_scripts.params.rates import text_rates
 from sd_scripts.params.rules.network import trains_text_encoder
 from sd_scripts.params.rules.rule import Rule
 from sd_scripts.params.text import ClipText
@@ -21,6 +23,8 @@ def cached_captions_do_not_learn(config: Config) -> Iterator[Problem]:
         return
     if Network in config and trains_text_encoder(config):
         yield error(OPTION, "The text encoders are trained, so their output changes.", "Set network_train_unet_only, or turn it off.")
+    if any(text_rates(config, FAMILIES[config.command.family].text_encoders)):
+        yield error(OPTION, "The text encoders are trained, so their output changes.", "Turn train_text_encoder off, or this.")
     if config[ClipText].no_token_padding:
         yield error("no_token_padding", f"With {OPTION} all captions have one length.", "Leave one of the two out.")
 

@@ -66,6 +66,8 @@ _OPEN_CLIP_TOP = {
     "final_layer_norm.weight": "ln_final.weight",
     "final_layer_norm.bias": "ln_final.bias",
 }
+_VAE_PROJECTION = re.compile(r"\.attn_1\.(?:q|k|v|proj_out)\.weight$")
+"""Linear layers here, 1x1 convolutions in files."""
 _PROJECTION = ("text_projection.weight",)
 _FUSED = ("q_proj", "k_proj", "v_proj")
 
@@ -183,12 +185,12 @@ def take(tensor: Tensor, piece: Piece, shape: Iterable[int]) -> Tensor:
     return tensor
 
 
-def join(table: Table, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """A module's tensors under the file's keys: the inverse of `take` over a whole table. `shapes` are the file's, by key."""
+def join(table: Table, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A module's tensors under the file's keys: the inverse of `take` over a whole table."""
     whole = {piece.key: tensors[name].T if piece.transposed else tensors[name] for name, piece in table.items() if piece.part is None}
     fused: dict[str, list[tuple[int, Tensor]]] = {}
     for name, piece in table.items():
         if piece.part is not None:
             fused.setdefault(piece.key, []).append((piece.part, tensors[name]))
     parts = {key: torch.cat([tensor for _, tensor in sorted(pieces, key=lambda pair: pair[0])]) for key, pieces in fused.items()}
-    return {key: tensor.reshape(shapes[key]) for key, tensor in {**whole, **parts}.items()}
+    return {key: tensor[:, :, None, None] if _VAE_PROJECTION.search(key) else tensor for key, tensor in {**whole, **parts}.items()}

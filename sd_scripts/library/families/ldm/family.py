@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sd_scripts.library.diffusion.draws import Draws, randn_per_item
 from sd_scripts.library.diffusion.loss import snr_weights
@@ -18,7 +18,9 @@ from sd_scripts.library.families.base import AdapterTarget, Conditions, Noised, 
 from sd_scripts.library.families.clip import chunk_words
 from sd_scripts.library.families.hashes import FileHashes
 from sd_scripts.library.families.ldm.load import Layout, Parts, load_parts
+from sd_scripts.library.families.ldm.save import Pipeline, single_file, write_folder
 from sd_scripts.library.families.ldm.text import caption_ids, caption_words, emphasised, prompt_words, weighted
+from sd_scripts.library.weights_file import SavedFile
 from sd_scripts.params.config import Config
 from sd_scripts.params.loss import SNRWeight
 from sd_scripts.params.model import SDModel, SourceModel
@@ -35,6 +37,7 @@ class LatentDiffusion(ABC):
     name: ClassVar[str]
     layout: ClassVar[Layout]
     vae_scale: ClassVar[float]
+    pipeline: ClassVar[str]
     latent_stride: ClassVar[int] = 8
     latent_channels: ClassVar[int] = 4
 
@@ -67,15 +70,15 @@ class LatentDiffusion(ABC):
         """Metadata about the base model: `ss_*` keys in kohya's order, and `modelspec.*` keys."""
 
     @classmethod
-    def load(cls, config: Config, *, device: torch.device, weight_dtype: torch.dtype) -> Self:
-        """Read the model that `config` names onto `device`, frozen, in `weight_dtype` (the VAE in float32 with no_half_vae).
+    def load(cls, config: Config, *, device: torch.device, weight_dtype: torch.dtype, trained: frozenset[str] = frozenset()) -> Self:
+        """Read the model that `config` names onto `device`, frozen, in `weight_dtype` (in float32 the `trained` parts, and the VAE with no_half_vae).
 
         Raises:
             ConfigError: the model does not exist or is of another family; the options do not fit it.
             DataError: a file is damaged or incomplete.
             Diverged: a weight is NaN or infinite.
         """
-        return cls(load_parts(config, cls.layout, device=device, weight_dtype=weight_dtype), config, device=device)
+        return cls(load_parts(config, cls.layout, device=device, weight_dtype=weight_dtype, trained=trained), config, device=device)
 
     def image_moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the VAE's posterior, unscaled, float32, each (batch, 4, height/8, width/8). Autocast does not apply.
@@ -135,6 +138,23 @@ class LatentDiffusion(ABC):
     def _added_conditions(self, text: TextEmbeddings, conditions: Conditions) -> dict[str, Tensor] | None:  # for families that have some
         """What the U-Net is told besides timestep and caption, as diffusers' `added_cond_kwargs`."""
         return None
+
+    def checkpoint_tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
+        """The whole model under the keys of original files, copied to the CPU; None keeps each weight's dtype."""
+        return single_file(self.parts, save_dtype)
+
+    def write_folder(self, folder: Path, save_dtype: torch.dtype | None, *, ending: str) -> SavedFile:
+        """The whole model in the diffusers layout; see `ldm.save.write_folder`."""
+        zero_snr = bool(self.schedule.alphas_cumprod[-1] == 0)
+        return write_folder(folder, self.parts, Pipeline(self.pipeline, self.prediction, zero_snr), save_dtype, ending=ending)
+
+    def unet_block(self, name: str) -> int:
+        """The block, as kohya counts them, of the U-Net's weight called `name`."""
+        raise ValueError(f"{self.name} has no rates by block")
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the text encoders that do not reach the embeddings: they could only be changed by weight decay."""
+        return []
 
     def source_rows(self) -> dict[str, str]:
         """Names and hashes of the model's files in kohya's keys. Waits for the hashes, which are computed since it was loaded."""

@@ -121,8 +121,8 @@ class _Opened:
     zero_snr: bool
 
 
-def load_parts(config: Config, layout: Layout, *, device: torch.device, weight_dtype: torch.dtype) -> Parts:
-    """Read the model that `config` names. The VAE stays float32 with no_half_vae.
+def load_parts(config: Config, layout: Layout, *, device: torch.device, weight_dtype: torch.dtype, trained: frozenset[str] = frozenset()) -> Parts:
+    """Read the model that `config` names. The VAE stays float32 with no_half_vae, and so do the parts that are `trained`.
 
     Raises:
         ConfigError: the model does not exist, or is none of this family that can be trained.
@@ -144,7 +144,8 @@ def load_parts(config: Config, layout: Layout, *, device: torch.device, weight_d
         texts = tuple(components[part.name].module for part in opened.text_parts)
         _refuse_unsupported(components["unet"].module, texts, path, layout)
         for name, component in components.items():
-            dtype = torch.float32 if name == "vae" and wanted.no_half_vae else weight_dtype
+            whole = name in trained or (name == "vae" and wanted.no_half_vae)
+            dtype = torch.float32 if whole else weight_dtype
             _fill(component, device=device, dtype=dtype)
     unet, vae = components["unet"].module, components["vae"].module
     return Parts(unet, vae, texts, opened.text_parts, opened.prediction, opened.zero_snr, path, vae_path)

@@ -37,6 +37,7 @@ class SD(LatentDiffusion):
     name: ClassVar[str] = FACTS.name
     layout: ClassVar[Layout] = Layout(FACTS.name, (TextPart(TEXT, CLIP_PREFIX, open_clip=False),), text_parts)
     vae_scale: ClassVar[float] = 0.18215
+    pipeline: ClassVar[str] = "StableDiffusionPipeline"
 
     @property
     def is_v2(self) -> bool:

@@ -10,22 +10,24 @@ from itertools import chain
 from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sd_scripts.library.families.base import AdapterTarget, Conditions, TextEmbeddings
 from sd_scripts.library.families.clip import EOS, OPEN_CLIP_PAD
 from sd_scripts.library.families.ldm.config import Shapes
+from sd_scripts.library.families.ldm.convert import unet_key
 from sd_scripts.library.families.ldm.family import Ids, LatentDiffusion
 from sd_scripts.library.families.ldm.load import Layout, TextPart
 from sd_scripts.library.families.ldm.targets import text_targets
-from sd_scripts.library.families.ldm.text import joined
-from sd_scripts.library.families.sdxl.targets import unet_targets
-from sd_scripts.params.families.sdxl import FACTS
+from sd_scripts.library.families.ldm.text import joined, text_root
+from sd_scripts.library.families.sdxl.targets import levels_with_attention, unet_targets
+from sd_scripts.params.families.sdxl import FACTS, block_of
 
 TEXT_PARTS = (
     TextPart("text_encoder", "conditioner.embedders.0.transformer.text_model.", open_clip=False),
     TextPart("text_encoder_2", "conditioner.embedders.1.model.", open_clip=True, projected=True),
 )
+LAST_BLOCK = FACTS.blocks.count - 1
 PAD_IDS = (EOS, OPEN_CLIP_PAD)
 IMPLEMENTATION = "https://github.com/Stability-AI/generative-models"
 
@@ -41,6 +43,7 @@ class SDXL(LatentDiffusion):
     name: ClassVar[str] = FACTS.name
     layout: ClassVar[Layout] = Layout(FACTS.name, TEXT_PARTS, text_parts)
     vae_scale: ClassVar[float] = 0.13025
+    pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
 
     def _encoded(self, ids: Ids) -> TextEmbeddings:
         """Hidden states of the last layer but one of both encoders, side by side, without a final norm; pooled is the second one's projection of its
@@ -72,6 +75,16 @@ class SDXL(LatentDiffusion):
         first = text_targets(self.text_encoders[0], part="text_encoder", prefix="lora_te1")
         second = text_targets(self.text_encoders[1], part="text_encoder_2", prefix="lora_te2")
         return tuple(chain(first, second, unet_targets(self.unet)))
+
+    def unet_block(self, name: str) -> int:
+        """0 the time and size embeddings, 1-9 input, 10-12 middle, 13-21 output blocks, 22 the output."""
+        key = unet_key(name, self.unet.config["layers_per_block"], levels_with_attention(self.unet))
+        return LAST_BLOCK if key.startswith("out.") else 0 if key.startswith(("time_embed.", "label_emb.")) else block_of(key)
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        """The first text encoder's last layer and final norm: embeddings are taken before them."""
+        root = text_root(self.text_encoders[0])
+        return [*root.encoder.layers[-1].parameters(), *root.final_layer_norm.parameters()]
 
     def describe(self) -> Mapping[str, str]:
         """Metadata about the base model, in kohya's order. Waits for the hashes of its files, which are computed since it was loaded."""

@@ -16,10 +16,15 @@ from sd_scripts.params.families.sdxl import block_of
 
 def unet_targets(unet: UNet2DConditionModel) -> Iterator[AdapterTarget]:
     """Modules of a UNet2DConditionModel in the order of the original file: input, middle, output blocks; in each, resnet, attention, resampling."""
-    layers, with_attention = unet.config["layers_per_block"], {level for level, block in enumerate(unet.up_blocks) if hasattr(block, ATTENTION)}
+    layers, with_attention = unet.config["layers_per_block"], levels_with_attention(unet)
     for path, leaf, module in _leaves(unet):
         key = unet_key(f"{path}.{leaf}.weight", layers, with_attention).removesuffix(".weight")
         yield AdapterTarget(f"lora_unet_{key.replace('.', '_')}", "unet", module, kind_of(module), ATTENTION not in path, block_of(key))
+
+
+def levels_with_attention(unet: Any) -> set[int]:
+    """Levels of the way up that have attention."""
+    return {level for level, block in enumerate(unet.up_blocks) if hasattr(block, ATTENTION)}
 
 
 def _leaves(unet: Any) -> Iterator[tuple[str, str, nn.Module]]:

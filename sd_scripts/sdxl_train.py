@@ -1,0 +1,9 @@
+"""Train a whole SDXL model. `--help` lists the options.
+
+Family and method are named, not imported: they need torch, which is loaded only once the options are accepted.
+"""
+
+from sd_scripts.library.training.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main("sdxl_train", family="sd_scripts.library.families.sdxl:SDXL", method="sd_scripts.library.methods.finetune:Finetune"))
