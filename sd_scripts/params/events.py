@@ -22,6 +22,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "phase": ("phase", "done", "total"),
     "plan": ("plan",),
     "step": ("step", "total", "epoch", "epochs", "loss", "avg_loss", "lr", "it_s", "eta_s", "memory"),
+    "validation": ("step", "epoch", "loss", "best_loss", "best_step"),
     "sample": ("path", "prompt", "step", "seed", "index"),
     "save": ("path", "what", "step", "epoch", "bytes", "tensors", "sha256", "finite", "final"),
     "resume": ("step", "epoch", "path"),
@@ -31,7 +32,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "done": ("exit_code", "reason", "step"),
 }
 """Fields of each kind. `lr` maps a group's name to its rate; `memory` has rss_bytes and, with an accelerator, gpu_bytes and gpu_peak_bytes;
-`what` is "weights" or "state"; `removed` tells that pruning deleted a checkpoint, which is then no longer promised."""
+`what` is "weights" or "state"; `validation` has the lowest loss so far with its step;
+`removed` tells that pruning deleted a checkpoint, which is then no longer promised."""
 
 
 def event_line(kind: str, **fields: Any) -> str:

@@ -52,7 +52,6 @@ _NOT_YET = {
     "custom_attributes": {},
     "metadata_file": None,
     "conditioning_data_dir": None,
-    "validation_split": 0.0,
     "face_crop_aug_range": None,
     "alpha_mask": False,
 }

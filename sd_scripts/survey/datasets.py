@@ -67,6 +67,8 @@ class Dataset:
     bucket_reso_steps: int = 64
     bucket_no_upscale: bool = False
     resize_interpolation: str | None = None
+    validation_split: float = 0.0
+    validation_seed: int | None = None
     subsets: tuple[Subset, ...] = ()
 
 

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sd_scripts.params.problem import Problem, warning
+from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.survey.datasets import Blueprint
 from sd_scripts.survey.findings import findings
 from sd_scripts.survey.picture_folder import Item, Listing, Look, list_folder, look
+from sd_scripts.survey.validation_split import split
 
 __all__ = ["Item", "Progress", "Scan", "SubsetCount", "scan"]
 
@@ -37,11 +38,15 @@ class SubsetCount:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """All usable pictures in order (datasets, subsets, file names), what is wrong, and counts per subset."""
+    """All usable pictures in order (datasets, subsets, file names), what is wrong, and counts per subset.
+
+    `validation` are those that are kept aside to measure the loss on; they are not among `items`.
+    """
 
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
     counts: tuple[SubsetCount, ...] = ()
+    validation: tuple[Item, ...] = ()
 
 
 def scan(blueprint: Blueprint, *, on_progress: Progress | None = None) -> Scan:
@@ -65,8 +70,19 @@ def scan(blueprint: Blueprint, *, on_progress: Progress | None = None) -> Scan:
             captions = sum(entry.caption == "text" for entry in looks)
             counts.append(SubsetCount(listing.dataset, listing.index, len(found), captions, len(looks) - len(found)))
             problems += findings(listing, looks, blueprint.datasets[listing.dataset], field=blueprint.field_of(listing.subset))
-    balanced, unbalanced = _balance(items, blueprint)
-    return Scan(tuple(balanced), tuple(problems + unbalanced), tuple(counts))
+    train, aside = split(items, blueprint)
+    problems += _split_problems(train, aside, blueprint)
+    balanced, unbalanced = _balance(train, blueprint)
+    return Scan(tuple(balanced), tuple(problems + unbalanced), tuple(counts), tuple(aside))
+
+
+def _split_problems(train: Sequence[Item], aside: Sequence[Item], blueprint: Blueprint) -> list[Problem]:
+    wanted = max((dataset.validation_split for dataset in blueprint.datasets), default=0.0)
+    if wanted and not aside:
+        return [warning("validation_split", f"{wanted:g} of the pictures is none: nothing is measured.", "Keep a larger share aside.")]
+    if aside and all(item.is_reg for item in train):
+        return [error("validation_split", f"{wanted:g} of the pictures is all of them: nothing would be trained.", "Keep a smaller share aside.")]
+    return []
 
 
 def _chunks(names: Sequence[str]) -> list[Sequence[str]]:

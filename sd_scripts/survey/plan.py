@@ -64,6 +64,7 @@ class Plan:
     sample_steps: tuple[int, ...]
     sample_epochs: tuple[int, ...]
     kohya_steps_per_epoch: int | None
+    validation_images: int = 0
 
     def formula(self) -> list[str]:
         """The steps for people, one line per thought: pictures, batches, steps, then what happens on the way."""
@@ -89,7 +90,8 @@ class Plan:
         repeats, uneven = divmod(trained, self.images) if self.images else (0, 0)
         how = "with their repeats" if uneven else f"× {_count(repeats, 'repeat')}"
         shown = f"{_count(self.images, 'image')} {how} = {trained:,}"
-        return f"{shown} + {self.reg_items:,} regularisation = {self.items:,}" if self.reg_items else shown
+        shown = f"{shown} + {self.reg_items:,} regularisation = {self.items:,}" if self.reg_items else shown
+        return f"{shown} · {_count(self.validation_images, 'image')} kept aside for validation" if self.validation_images else shown
 
     def _batches(self) -> str:
         sizes = " and ".join(f"{size:,}" for size in dict.fromkeys(self.batch_sizes))
@@ -165,6 +167,7 @@ def make_plan(config: Config, blueprint: Blueprint, scan: Scan, *, processes: in
         sample_steps=sample_steps,
         sample_epochs=sample_epochs,
         kohya_steps_per_epoch=None if kohya == per_epoch else kohya,
+        validation_images=len(scan.validation),
     )
 
 

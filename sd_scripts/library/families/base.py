@@ -126,8 +126,8 @@ class Family(Protocol):
         """Pictures, (batch, 3, height, width), float32, about [-1, 1], from latents times `vae_scale`."""
         ...
 
-    def add_noise(self, latents: Tensor, draws: Draws) -> Noised:
-        """Draw noise and timesteps for a batch of clean latents, with the configured options."""
+    def add_noise(self, latents: Tensor, draws: Draws, *, timesteps: Tensor | None = None) -> Noised:
+        """Draw noise and timesteps for a batch of clean latents, with the configured options. Given `timesteps`, (batch,), are not drawn."""
         ...
 
     def predict(self, noised: Noised, text: TextEmbeddings, conditions: Conditions) -> Tensor:

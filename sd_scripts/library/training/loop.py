@@ -36,6 +36,7 @@ def loop(run: Run) -> Outcome:
         if not batch.plan.closes_window:
             continue
         run.finish_step(batch.plan)
+        run.validate_if_due(batch.plan)
         run.save_if_due(batch.plan)
         run.preview_if_due(batch.plan)
         run.serve_requests(batch.plan)

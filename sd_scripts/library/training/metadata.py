@@ -87,7 +87,7 @@ def training_metadata(
         "ss_text_encoder_lr": (config[Network].text_encoder_lr or (None,))[0] if Network in config else None,
         "ss_unet_lr": config[Network].unet_lr if Network in config else None,
         "ss_num_train_images": train,
-        "ss_num_validation_images": 0,
+        "ss_num_validation_images": len(scan.validation),
         "ss_num_reg_images": reg,
         "ss_num_batches_per_epoch": plan.batches_per_epoch,
         "ss_num_epochs": plan.epochs,

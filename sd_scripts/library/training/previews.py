@@ -11,7 +11,7 @@ from sd_scripts.errors import RunError
 from sd_scripts.library.families.base import Family
 from sd_scripts.library.training.preview import Preview, draw_previews, preview_path
 from sd_scripts.library.training.report import Report
-from sd_scripts.library.training.runtime import Runtime
+from sd_scripts.library.training.runtime import Runtime, borrowed
 from sd_scripts.params.config import Config
 from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import Saving
@@ -53,9 +53,6 @@ class Previews:
             RunError: a picture cannot be written.
         """
         mine = self.prompts[self.runtime.rank :: self.runtime.processes]
-        devices = [(part, next(part.parameters()).device) for part in (self.family.vae, *self.family.text_encoders)]
-        for part, _ in devices:
-            part.to(self.runtime.device)
         done = 0
 
         def keep(preview: Preview) -> None:
@@ -64,11 +61,8 @@ class Previews:
             self._keep(preview, step=step, epoch=epoch)
             self.report.phase("sampling", done, len(mine))
 
-        try:
+        with borrowed((self.family.vae, *self.family.text_encoders), self.runtime.device):
             draw_previews(self.family, mine, autocast=self.runtime.autocast, on_image=keep)
-        finally:
-            for part, device in devices:
-                part.to(device)
 
     def _keep(self, preview: Preview, *, step: int, epoch: int | None) -> None:
         path = preview_path(self.folder, self.name, preview.prompt, step=step, epoch=epoch)

@@ -137,6 +137,16 @@ class Report:
         if self._curves is not None:
             self._draw(self._curves, facts, average)
 
+    def validated(self, step: int, epoch: int, loss: float, *, best: tuple[float, int], by_epoch: bool) -> None:
+        """The loss on pictures that are kept aside, with the lowest so far and its step; `by_epoch` for a measurement at an epoch's end."""
+        self.event("validation", step=step, epoch=epoch, loss=loss, best_loss=best[0], best_step=best[1])
+        self.say(f"validation loss {loss:.4f} at step {step}, lowest {best[0]:.4f} at step {best[1]}")
+        if self._curves is not None:
+            kind, place = ("epoch", epoch) if by_epoch else ("step", step)
+            average = sum(self._average.losses) / max(1, len(self._average.losses))
+            self._curves.add_scalar(f"loss/validation/{kind}_average", loss, place)
+            self._curves.add_scalar(f"loss/validation/{kind}_divergence", loss - average, place)
+
     def ended_epoch(self, epoch: int) -> None:
         """All of an epoch's steps are done."""
         if self._curves is not None and self._average.losses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -30,7 +31,8 @@ from sd_scripts.library.training.saves import Saver
 from sd_scripts.library.training.state import Position
 from sd_scripts.library.training.texts import Texts
 from sd_scripts.library.training.update import Updater
-from sd_scripts.params.events import REQUESTS, Request
+from sd_scripts.library.training.validation import Validation
+from sd_scripts.params.events import REQUESTS, Phase, Request
 from sd_scripts.params.loss import Loss
 from sd_scripts.survey.plan import Plan
 
@@ -71,18 +73,20 @@ class Run:
     control: Control
     saver: Saver
     previews: Previews
+    validation: Validation | None
     divergence_fix: str
     checkpointed: bool = False
     requests: set[Request] = field(default_factory=set)
     ended: str = ""
     _late: deque[Late] = field(default_factory=deque)
+    _best: tuple[float, int] | None = None
     _step: int = 0
     _epoch: int = 0
     _window: list[GlobalBatch] = field(default_factory=list)
 
     def begin(self) -> None:
         """Everything before the first step: the first previews, and the modes of the parts."""
-        self._step, self._epoch = self.start.step, self.start.epoch
+        self._step, self._epoch, self._best = self.start.step, self.start.epoch, self.start.best
         if self.plan.sample_at_first and self.start.step == 0:
             self._preview(by_epoch=False)
         self._train()
@@ -139,6 +143,20 @@ class Run:
             self.requests |= asked
         if self._ends_epoch(plan):
             self.report.ended_epoch(plan.epoch)
+
+    def validate_if_due(self, plan: GlobalBatch) -> None:
+        """The loss on pictures that are kept aside, after this step or this epoch."""
+        validation = self.validation
+        by_epoch = validation is not None and self._ends_epoch(plan) and validation.epoch_is_due(plan.epoch)
+        if validation is None or not (by_epoch or validation.step_is_due(plan.step)):
+            return
+        self._rest("validating")
+        loss = validation.measure(lambda done, total: self.report.phase("validating", done, total))
+        if not math.isfinite(loss):
+            raise Diverged(f"The loss on validation pictures became {loss} at step {plan.step}.", fix=self.divergence_fix)
+        self._best = min(self._best or (loss, plan.step), (loss, plan.step))
+        self.report.validated(plan.step, plan.epoch, loss, best=self._best, by_epoch=by_epoch)
+        self._train()
 
     def save_if_due(self, plan: GlobalBatch) -> None:
         """Checkpoints after this step and this epoch."""
@@ -221,6 +239,7 @@ class Run:
             accumulation=self.plan.accumulation,
             steps_per_epoch=self.plan.steps_per_epoch,
             losses=tuple(self.report.losses),
+            best=self._best,
         )
 
     def _preview_on_request(self) -> None:
@@ -230,16 +249,20 @@ class Run:
             self.report.warn("sample_prompts", "No preview can be drawn: there is no prompt file.", "Name one with sample_prompts at the next start.")
 
     def _preview(self, *, by_epoch: bool) -> None:
+        self._rest("sampling")
+        self.previews.draw(step=self._step, epoch=self._epoch if by_epoch else None)
+        self.runtime.wait()
+        self._train()
+
+    def _rest(self, phase: Phase) -> None:
+        """Modes for looking at the model instead of training it, until `_train`."""
         self._settle(keep=0)
-        self.report.phase("sampling")
+        self.report.phase(phase)
         self.method.eval()
         self.family.unet.eval()
         for text_encoder in self.family.text_encoders:
             text_encoder.eval()
         self.updater.eval()
-        self.previews.draw(step=self._step, epoch=self._epoch if by_epoch else None)
-        self.runtime.wait()
-        self._train()
 
     def _train(self) -> None:
         """Modes for training. Frozen parts stay in eval mode, unless recomputing activations needs train mode; they have no dropout of their own."""

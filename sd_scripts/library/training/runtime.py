@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,13 @@ class Runtime:
         dist.destroy_process_group(group)
         return values
 
+    def summed(self, numbers: Tensor) -> Tensor:
+        """`numbers` added up over all processes, on all of them."""
+        if self.processes > 1:
+            numbers = numbers.clone()
+            dist.all_reduce(numbers)
+        return numbers
+
     def sum_gradients(self, parameters: Sequence[nn.Parameter], extra: Tensor) -> Tensor:
         """Add up gradients over all processes in one message, and `extra` (1-d, float32) with them; returns its sum.
 
@@ -108,6 +115,19 @@ def start_runtime(config: Config) -> Runtime:
     device = accelerator.device
     scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
     return Runtime(accelerator, device, DTYPES[precision], accelerator.process_index, accelerator.num_processes, scaler)
+
+
+@contextmanager
+def borrowed(parts: Sequence[nn.Module], device: torch.device) -> Generator[None]:
+    """Within it `parts` are on `device`; afterwards each is where it was."""
+    places = [(part, next(part.parameters()).device) for part in parts]
+    try:
+        for part, _ in places:
+            part.to(device)
+        yield
+    finally:
+        for part, place in places:
+            part.to(place)
 
 
 def seed_everything(seed: int) -> None:

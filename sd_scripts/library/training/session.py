@@ -41,6 +41,7 @@ from sd_scripts.library.training.saves import Metadata, Saver
 from sd_scripts.library.training.state import Position, load_state, read_position
 from sd_scripts.library.training.texts import Texts, captions_repeat
 from sd_scripts.library.training.update import Updater
+from sd_scripts.library.training.validation import make_validation
 from sd_scripts.params.cache import Loader
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Regularisation
@@ -139,6 +140,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         control=control,
         saver=Saver(save_rules(config, epochs=plan.epochs), method, updater, report, SAVE_DTYPES[config[Saving].save_precision], header),
         previews=make_previews(config, plan, family=family, runtime=runtime, report=report),
+        validation=make_validation(request, family, runtime, seed=seed, trained_text=plan.text_encoder_stop_step != 0),
         divergence_fix=_divergence_fix(config, cached=cache is not None),
         checkpointed=config[Memory].gradient_checkpointing,
     )

@@ -43,7 +43,7 @@ class Position:
     """Where a run stands: `step` optimizer steps are done, the last of them in `epoch` (1-based).
 
     The rest is what must be the same for the run to go on exactly: seed, processes, accumulation, steps per epoch. `losses` are those that the
-    average is made of.
+    average is made of, `best` the lowest validation loss so far and its step.
     """
 
     step: int
@@ -53,6 +53,7 @@ class Position:
     accumulation: int | None = None
     steps_per_epoch: int | None = None
     losses: tuple[float, ...] = ()
+    best: tuple[float, int] | None = None
 
     @property
     def exact(self) -> bool:
@@ -112,7 +113,8 @@ def read_position(folder: Path) -> Position:
         if (folder / POSITION).is_file():
             exact: dict[str, Any] = json.loads((folder / POSITION).read_text("utf-8"))
             losses = tuple(exact.pop("losses"))
-            return Position(**exact, losses=losses)
+            best = exact.pop("best", None)
+            return Position(**exact, losses=losses, best=None if best is None else (best[0], best[1]))
         stored = json.loads((folder / KOHYA_POSITION).read_text("utf-8"))
         return Position(int(stored["current_step"]), int(stored["current_epoch"]))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -114,15 +114,16 @@ class LatentDiffusion(ABC):
         text = self._encoded(lambda pad_id: chunk_words(words, chunks=chunks, pad_id=pad_id))
         return TextEmbeddings(emphasised(text.prompt_embeds, weights), text.pooled)
 
-    def add_noise(self, latents: Tensor, draws: Draws) -> Noised:
+    def add_noise(self, latents: Tensor, draws: Draws, *, timesteps: Tensor | None = None) -> Noised:
         """Draw noise and timesteps and make the model's input, its target and the samples' weights.
 
         Args:
             latents: clean latents times `vae_scale`, (batch, 4, height/8, width/8).
             draws: generators of this micro-batch.
+            timesteps: (batch,), int64; None draws them.
         """
         noise = draw_noise(latents, self._noise, draws)
-        timesteps = draw_timesteps(self._timesteps, draws).to(latents.device)
+        timesteps = (draw_timesteps(self._timesteps, draws) if timesteps is None else timesteps).to(latents.device)
         noisy_latents = add_noise(latents, perturb_input(noise, self._noise, draws), timesteps, self.schedule.alphas_cumprod)
         target = noise if self.prediction == "epsilon" else velocity(latents, noise, timesteps, self.schedule.alphas_cumprod)
         weights = snr_weights(timesteps, self.schedule, self._snr_weight, prediction=self.prediction)

@@ -52,3 +52,14 @@ def test_a_stop_ends_both_processes_and_keeps_what_is_done(tmp_path):
     done = events(tmp_path / "run")[-1]
     assert (done["kind"], done["exit_code"]) == ("done", 3)
     assert (tmp_path / "out" / f"cat-step{done['step']:08d}.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_measure_the_validation_loss_of_one(tmp_path, monkeypatch):
+    given = {**TWO_BUCKETS, "validation_split": 0.6, "learning_rate": 1e-20, "max_train_steps": 1, "validate_every_n_steps": 1}
+    done = launch(tmp_path, output_name="two", **given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.setenv("STUDIO_RUN_DIR", str(tmp_path / "run"))
+    assert train(tmp_path, output_name="one", **given) == 0
+    two, one = events(tmp_path / "run", "validation")
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
