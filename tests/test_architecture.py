@@ -31,7 +31,14 @@ ORDER = {
         ("sd_scripts.library.families", "sd_scripts.networks"),
         ("sd_scripts.library.methods",),
         ("sd_scripts.library.training",),
-        ("sd_scripts.tools", "sd_scripts.train_network", "sd_scripts.sdxl_train_network", "sd_scripts.train_db", "sd_scripts.sdxl_train"),
+        (
+            "sd_scripts.tools",
+            "sd_scripts.train_network",
+            "sd_scripts.sdxl_train_network",
+            "sd_scripts.train_db",
+            "sd_scripts.fine_tune",
+            "sd_scripts.sdxl_train",
+        ),
     ],
     "gui": [
         ("sd_scripts.errors", "sd_scripts.params", "sd_scripts.survey"),

@@ -13,7 +13,7 @@ from sd_scripts.params.captions import CaptionDropout, Captions
 from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
 from sd_scripts.params.distributed import Distributed
 from sd_scripts.params.files import ConfigFile
-from sd_scripts.params.finetune import BlockRates, DreamBoothText, GroupedUpdate, OldAttention, TwoTexts
+from sd_scripts.params.finetune import BlockRates, DreamBoothText, FineTuneText, GroupedUpdate, OldAttention, TwoTexts
 from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.images import Augmentation, Images
 from sd_scripts.params.launcher import Launcher
@@ -161,6 +161,15 @@ COMMANDS: tuple[Command, ...] = (
         kind="train",
         sections=_whole_model(DreamBoothText, without=(MetadataFile,)),
         added=_MORE_THAN_KOHYAS | {"dataset_repeats"},
+    ),
+    Command(
+        "fine_tune",
+        family="sd",
+        method="finetune",
+        title="Full training of Stable Diffusion 1.x and 2.x",
+        kind="train",
+        sections=_whole_model(FineTuneText, OldAttention),
+        added=_MORE_THAN_KOHYAS | {"conditioning_data_dir", "masked_loss", "reg_data_dir", "prior_loss_weight"},
     ),
     Command(
         "sdxl_train",

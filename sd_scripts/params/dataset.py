@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sd_scripts.params.reasons import FOR_MASKS, FOR_METADATA_FILES, NOT_YET
+from sd_scripts.params.reasons import FOR_MASKS, NOT_YET
 from sd_scripts.params.spec import param, section
 
 
@@ -55,7 +55,13 @@ class Folders:
 class MetadataFile:
     """Captions and tags of many pictures in one file, instead of a file beside each."""
 
-    in_json: str | None = param(None, "A metadata file with captions and tags.", label="Metadata file", path="file", unavailable=FOR_METADATA_FILES)
+    in_json: str | None = param(
+        None,
+        "A .json or .jsonl file that names pictures below the picture folder with their captions and tags. Caption files are then not read, and only "
+        "pictures in it are used.",
+        label="Metadata file",
+        path="file",
+    )
 
 
 @section("Regularisation")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 NOT_YET = "not available yet"
-FOR_METADATA_FILES = f"{NOT_YET}: data sets described by a metadata file come with full fine-tuning."
 FOR_MASKS = f"{NOT_YET}: masks come with a later version."
 FOR_FP8 = f"{NOT_YET}: 8-bit base weights come with a later version. Use mixed_precision."
 FOR_FULL_HALF = f"{NOT_YET}: training wholly in 16 bits comes with a later version. Use mixed_precision."

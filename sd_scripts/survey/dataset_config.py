@@ -17,7 +17,8 @@ from sd_scripts.params.dataset import Folders
 from sd_scripts.params.problem import Problem, warning
 from sd_scripts.survey.dataset_options import Place, from_command_line, make_dataset, make_subset, typed_keys
 from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
-from sd_scripts.survey.folders import existing_folder, holds_pictures
+from sd_scripts.survey.folders import existing_folder, existing_metadata
+from sd_scripts.survey.picture_names import holds_pictures
 
 _REPLACED = ("train_data_dir", "reg_data_dir", "in_json")
 
@@ -49,7 +50,7 @@ def _dataset(table: Mapping[str, object], name: str, general: Mapping[str, Any],
         subset = _subset(entry, Place(f"{name}.subsets[{at}]", "subset"), values, config)
         refusal = _refusal(subset, subsets)
         if refusal:
-            problems.append(warning("dataset_config", f"{name}.subsets[{at}] ({subset.image_dir}) is not used: {refusal}"))
+            problems.append(warning("dataset_config", f"{name}.subsets[{at}] ({subset.metadata_file or subset.image_dir}) is not used: {refusal}"))
         else:
             subsets.append(subset)
     try:
@@ -59,26 +60,27 @@ def _dataset(table: Mapping[str, object], name: str, general: Mapping[str, Any],
 
 
 def _subset(table: Mapping[str, object], place: Place, values: Mapping[str, Any], config: Config) -> Subset:
-    own = {**values, **typed_keys({key: value for key, value in table.items() if key != "num_repeats"}, place, config)}
+    own: dict[str, Any] = {**values, **typed_keys({key: value for key, value in table.items() if key != "num_repeats"}, place, config)}
     repeats = table.get("num_repeats", values["num_repeats"])
     if isinstance(repeats, bool) or not isinstance(repeats, int):
         raise place.error("num_repeats", f"{repeats!r} is not a whole number.")
-    if "image_dir" not in own:
+    if "image_dir" not in own and "metadata_file" not in own:
         raise place.error("image_dir", "the subset names no folder.", "Add image_dir.")
     try:
-        folder = existing_folder("image_dir", own["image_dir"], what="pictures")
+        metadata = existing_metadata("metadata_file", own["metadata_file"]) if "metadata_file" in own else None
+        folder = existing_folder("image_dir", own.get("image_dir") or (str(metadata.parent) if metadata else None), what="pictures")
     except ConfigError as reason:
-        raise place.error("image_dir", reason.message, reason.fix) from reason
-    return make_subset(folder, {**own, "num_repeats": repeats})
+        raise place.error(reason.field or "image_dir", reason.message, reason.fix) from reason
+    return make_subset(folder, {**own, "num_repeats": repeats, "metadata_file": metadata})
 
 
 def _refusal(subset: Subset, earlier: list[Subset]) -> str:
     """Why a subset is left out, as kohya does; empty if it is not."""
     if subset.num_repeats < 1:
         return f"num_repeats is {subset.num_repeats}."
-    if any(other.image_dir == subset.image_dir for other in earlier):
-        return "the same folder is a subset already."
-    return "" if holds_pictures(subset.image_dir) else "the folder holds no pictures."
+    if any((other.image_dir, other.metadata_file) == (subset.image_dir, subset.metadata_file) for other in earlier):
+        return f"the same {'file' if subset.metadata_file else 'folder'} is a subset already."
+    return "" if subset.metadata_file or holds_pictures(subset.image_dir) else "the folder holds no pictures."
 
 
 def _load(path: Path) -> Mapping[str, object]:

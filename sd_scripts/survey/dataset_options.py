@@ -50,7 +50,6 @@ KEYS_OF: dict[Scope, tuple[str, ...]] = {
 _NOT_YET = {
     "network_multiplier": 1.0,
     "custom_attributes": {},
-    "metadata_file": None,
     "conditioning_data_dir": None,
     "face_crop_aug_range": None,
     "alpha_mask": False,
@@ -110,7 +109,7 @@ def _typed(key: str, value: object, place: Place, config: Config) -> object:
         return value
     if key == "resolution":
         return _placed(key, place, size_of, value)
-    if key in ("image_dir", "is_reg"):
+    if key in ("image_dir", "is_reg", "metadata_file"):
         if not isinstance(value, bool if key == "is_reg" else str):
             raise place.error(key, f"{value!r} is not {'true or false' if key == 'is_reg' else 'a path'}.")
         return value

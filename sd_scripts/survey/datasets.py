@@ -36,9 +36,13 @@ class CaptionRules:
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """One folder of pictures with its own options. `image_dir` exists. `class_tokens` is the caption of a picture without a caption file."""
+    """One folder of pictures with its own options. `image_dir` exists. `class_tokens` is the caption of a picture without one.
+
+    With a `metadata_file` its pictures and captions are those of that file, and `image_dir` is where the paths in it begin.
+    """
 
     image_dir: Path
+    metadata_file: Path | None = None
     num_repeats: int = 1
     class_tokens: str | None = None
     is_reg: bool = False
@@ -49,6 +53,11 @@ class Subset:
     resize_interpolation: str | None = None
     cache_info: bool = False
     captions: CaptionRules = CaptionRules()
+
+    @property
+    def name(self) -> str:
+        """What weight files and messages call it: the metadata file's or the folder's own name."""
+        return (self.metadata_file or self.image_dir).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +93,6 @@ class Blueprint:
         """The option that names `subset`, for a message about it."""
         if self.source == "dataset_config":
             return "dataset_config"
+        if subset.metadata_file is not None:
+            return "in_json"
         return "reg_data_dir" if subset.is_reg else "train_data_dir"

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.survey.caption_files import OTHER_EXTENSIONS
 from sd_scripts.survey.datasets import Dataset
-from sd_scripts.survey.folders import stem_of
 from sd_scripts.survey.picture_file import ODD_KINDS
 from sd_scripts.survey.picture_folder import Listing, Look
+from sd_scripts.survey.picture_names import stem_of
 
 _NAMED = 5
 
@@ -22,7 +22,7 @@ def findings(listing: Listing, looks: Sequence[Look], dataset: Dataset, *, field
             yield error(field, f"{reason.path}: {reason.message}", reason.fix)
     messages = [*_pictures(listing, looks, dataset), *_captions(listing, looks), *_several_lines(listing, looks)]
     for message, fix in messages:
-        yield warning(field, f"{listing.subset.image_dir.name}: {message}", fix)
+        yield warning(field, f"{listing.subset.name}: {message}", fix)
     yield from _other_extension(listing, looks)
 
 
@@ -37,6 +37,8 @@ def _pictures(listing: Listing, looks: Sequence[Look], dataset: Dataset) -> Iter
             yield f"{names_words(odd)} {words}.", ""
     if listing.nested:
         yield f"pictures in sub-folders are not used: {names_words(listing.nested)}.", "Give each folder of pictures its own entry."
+    if listing.unlisted:
+        yield f"{names_words(listing.unlisted)} in {listing.subset.image_dir.name} is not in the metadata file and not used.", "Write it anew."
     stems = Counter(map(stem_of, listing.pictures))
     twins = [name for name in listing.pictures if stems[stem_of(name)] > 1]
     if twins:
@@ -50,6 +52,11 @@ def _pictures(listing: Listing, looks: Sequence[Look], dataset: Dataset) -> Iter
 def _captions(listing: Listing, looks: Sequence[Look]) -> Iterator[Finding]:
     subset = listing.subset
     instead = f'the class tokens "{subset.class_tokens}" are used' if subset.class_tokens else "an empty caption is used"
+    if listing.texts is not None:
+        silent = _without_caption(looks)
+        if silent:
+            yield f"neither a caption nor tags for {names_words(silent)}; {instead}.", ""
+        return
     blank = [entry.name for entry in looks if entry.caption == "blank"]
     if blank:
         yield f"the caption file of {names_words(blank)} is empty; {instead}.", "Write a caption or delete the file."

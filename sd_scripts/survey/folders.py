@@ -10,34 +10,15 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.params.config import Config
-from sd_scripts.params.dataset import Folders, Regularisation
+from sd_scripts.params.dataset import Folders, MetadataFile, Regularisation
 from sd_scripts.params.problem import Problem, warning
 from sd_scripts.survey.dataset_options import from_command_line, make_dataset, make_subset
 from sd_scripts.survey.datasets import Blueprint, Subset
+from sd_scripts.survey.metadata_file import read_metadata
+from sd_scripts.survey.picture_names import EXTENSIONS, holds_pictures
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _MANY_REPEATS = 1000
 _NAMED = 5
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file of this name counts as a picture: by its extension in any case, and not hidden."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-
-
-def stem_of(name: str) -> str:
-    """A file's name without its extension. On strings, because a folder may hold a hundred thousand."""
-    stem, dot, _ = name.rpartition(".")
-    return stem if dot else name
-
-
-def holds_pictures(folder: Path) -> bool:
-    """Whether at least one picture lies directly in `folder`; False for a folder that cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return any(is_picture(entry.name) for entry in entries)
-    except OSError:
-        return False
 
 
 def existing_folder(field: str, text: str | None, *, what: str) -> Path:
@@ -60,15 +41,34 @@ def existing_folder(field: str, text: str | None, *, what: str) -> Path:
     return folder
 
 
+def existing_metadata(field: str, text: str) -> Path:
+    """The metadata file that `text` names.
+
+    Raises:
+        ConfigError: it is missing or no metadata file.
+    """
+    path = Path(text)
+    try:
+        read_metadata(path)
+    except DataError as reason:
+        raise ConfigError(field, f"{path}: {reason.message}", fix=reason.fix) from reason
+    return path
+
+
 def datasets_of_folders(config: Config) -> Blueprint:
     """One dataset from the folders of the command line.
 
     Raises:
-        ConfigError: `train_data_dir` or `reg_data_dir` names no usable folder, or an option is wrong.
+        ConfigError: `train_data_dir`, `reg_data_dir` or `in_json` names nothing usable, or an option is wrong.
         DataError: there is no picture in any of the training folders.
     """
     values = from_command_line(config)
-    train = _read("train_data_dir", existing_folder("train_data_dir", config[Folders].train_data_dir, what="pictures"), values)
+    folder = existing_folder("train_data_dir", config[Folders].train_data_dir, what="pictures")
+    metadata = config[MetadataFile].in_json if MetadataFile in config else None
+    if metadata:
+        train = _Found(folder, [make_subset(folder, {**values, "metadata_file": existing_metadata("in_json", metadata)})], [])
+    else:
+        train = _read("train_data_dir", folder, values)
     if not train.subsets:
         raise DataError(train.refusal, fix=train.fix, path=train.folder)
     found = [train]

@@ -13,8 +13,9 @@ from typing import Literal
 from sd_scripts.errors import DataError
 from sd_scripts.survey.caption_files import CaptionNames, read_caption
 from sd_scripts.survey.datasets import Size, Subset
-from sd_scripts.survey.folders import holds_pictures, is_picture, stem_of
+from sd_scripts.survey.metadata_file import pictures_of, read_metadata
 from sd_scripts.survey.picture_file import PictureHeader, read_picture
+from sd_scripts.survey.picture_names import holds_pictures, is_picture, stem_of
 
 _REMEMBERED = 16384
 
@@ -38,7 +39,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A subset's folder as listed: names of pictures in order, caption files, how many other files of each extension, sub-folders with pictures."""
+    """A subset's folder as listed: names of pictures in order, caption files, how many other files of each extension, sub-folders with pictures.
+
+    With a metadata file the names are those of the file, below the folder or absolute; `texts` holds their captions, and `unlisted` names pictures
+    of the folder that are not in it.
+    """
 
     dataset: int
     index: int
@@ -47,6 +52,11 @@ class Listing:
     captions: CaptionNames
     others: Mapping[str, int]
     nested: tuple[str, ...]
+    texts: Mapping[str, str] | None = None
+    unlisted: tuple[str, ...] = ()
+
+
+CaptionState = Literal["text", "blank", "missing", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +65,13 @@ class Look:
 
     name: str
     item: Item | None = None
-    caption: Literal["text", "blank", "missing", "broken"] = "missing"
+    caption: CaptionState = "missing"
     errors: tuple[DataError, ...] = ()
     oddities: tuple[str, ...] = ()
 
 
 def list_folder(dataset: int, index: int, subset: Subset) -> Listing:
-    """List the folder of a subset; hidden files are skipped, links to files count. Raises OSError."""
+    """List the folder of a subset; hidden files are skipped, links to files count. Raises OSError, and DataError for a bad metadata file."""
     pictures: list[str] = []
     files: list[str] = []
     folders: list[str] = []
@@ -75,10 +85,19 @@ def list_folder(dataset: int, index: int, subset: Subset) -> Listing:
                 pictures.append(entry.name)
             else:
                 files.append(entry.name)
+    if subset.metadata_file is not None:
+        return _of_metadata(dataset, index, subset, pictures)
     extension = subset.caption_extension
     others = Counter(name[len(stem_of(name)) :].lower() for name in files if not name.lower().endswith(extension.lower()))
     nested = tuple(name for name in sorted(folders) if holds_pictures(subset.image_dir / name))
     return Listing(dataset, index, subset, tuple(sorted(pictures)), CaptionNames.of(files, extension), dict(others), nested)
+
+
+def _of_metadata(dataset: int, index: int, subset: Subset, pictures: list[str]) -> Listing:
+    entries = pictures_of(read_metadata(subset.metadata_file or Path()), subset.image_dir)
+    texts = {name: entry.text(subset.captions.caption_separator) for name, entry in entries.items()}
+    unlisted = tuple(sorted(name for name in pictures if name not in texts and str(subset.image_dir / name) not in texts))
+    return Listing(dataset, index, subset, tuple(texts), CaptionNames(), {}, (), texts, unlisted)
 
 
 def look(listing: Listing, name: str) -> Look:
@@ -88,18 +107,34 @@ def look(listing: Listing, name: str) -> Look:
     try:
         header = _header(str(path), *_version(path))
     except DataError as reason:
-        return Look(name, errors=(reason,))
-    text, errors = "", ()
-    caption_name = listing.captions.find(stem_of(name))
-    if caption_name is not None:
-        caption_path = subset.image_dir / caption_name
-        try:
-            text = _caption(str(caption_path), *_version(caption_path))
-        except DataError as reason:
-            errors = (reason,)
+        return Look(name, errors=(_no_picture(listing, path) or reason,))
+    text, state, errors = _text(listing, name)
     item = Item(path, header.size, text or subset.class_tokens or "", listing.index, listing.dataset, subset.num_repeats, subset.is_reg)
-    state = "text" if text else "broken" if errors else "missing" if caption_name is None else "blank"
     return Look(name, item, state, errors, header.oddities)
+
+
+def _no_picture(listing: Listing, path: Path) -> DataError | None:
+    """The error for a picture that a metadata file names and nobody finds; None for any other."""
+    if listing.texts is None or path.exists():
+        return None
+    fix = "Name the folder of the pictures as image_dir or train_data_dir, or take the entry out."
+    return DataError(f"{listing.subset.name} names this picture, but it is not there.", fix=fix, path=path)
+
+
+def _text(listing: Listing, name: str) -> tuple[str, CaptionState, tuple[DataError, ...]]:
+    """The caption of a picture, what became of it, and what is wrong with its file."""
+    if listing.texts is not None:
+        text = listing.texts[name]
+        return text, "text" if text else "missing", ()
+    caption_name = listing.captions.find(stem_of(name))
+    if caption_name is None:
+        return "", "missing", ()
+    path = listing.subset.image_dir / caption_name
+    try:
+        text = _caption(str(path), *_version(path))
+    except DataError as reason:
+        return "", "broken", (reason,)
+    return text, "text" if text else "blank", ()
 
 
 def _version(path: Path) -> tuple[int, int]:

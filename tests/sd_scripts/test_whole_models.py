@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -72,6 +73,9 @@ def texts(keys: set[str]) -> set[str]:
         ("train_db", {}, {"cond_stage_model"}),
         ("train_db", {"stop_text_encoder_training": -1}, set()),
         ("train_db", {"learning_rate_te": 0}, set()),
+        ("fine_tune", {}, set()),
+        ("fine_tune", {"train_text_encoder": True}, {"cond_stage_model"}),
+        ("fine_tune", {"train_text_encoder": True, "learning_rate_te": 0}, set()),
         ("sdxl_train", {}, set()),
         ("sdxl_train", {"train_text_encoder": True}, {"conditioner.embedders.0", "conditioner.embedders.1"}),
         ("sdxl_train", {"train_text_encoder": True, "learning_rate_te1": 0}, {"conditioner.embedders.1"}),
@@ -214,3 +218,16 @@ def test_it_is_a_program(tmp_path, script):
     words = tiny_runs.options(tmp_path, **given)
     done = subprocess.run([sys.executable, f"sd_scripts/{script}.py", *words], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_captions_come_from_a_metadata_file(tmp_path, run_dir):
+    folder = tiny_runs.draw_pictures(tmp_path / "some", sizes=((64, 64), (64, 64)))
+    (tmp_path / "meta.json").write_text(json.dumps({"0": {"caption": "a cat", "tags": "red, blue"}, "1.png": {"tags": "red"}}), encoding="utf-8")
+    given = {"train_data_dir": folder, "in_json": tmp_path / "meta.json", "dataset_repeats": 3}
+    assert train(tmp_path, "fine_tune", max_train_steps=None, max_train_epochs=1, **given) == 0
+    (plan,) = events(run_dir, "plan")
+    assert plan["plan"]["total_steps"] == 3 * 2 // 2
+    with safe_open(tmp_path / "out" / "cat.safetensors", "pt") as file:
+        said = file.metadata()
+    assert json.loads(said["ss_tag_frequency"]) == {"meta.json": {"a cat": 1, "red": 2, "blue": 1}}
+    assert json.loads(said["ss_dataset_dirs"]) == {"meta.json": {"n_repeats": 3, "img_count": 2}}

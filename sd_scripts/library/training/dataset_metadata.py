@@ -1,4 +1,4 @@
-"""What a weight file's header says about the pictures: counts, folders (last part of their path), tags and buckets."""
+"""What a weight file's header says about the pictures: counts, folders and metadata files (last part of their path), tags and buckets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tags_by_folder(blueprint: Blueprint, items: Iterable[Item]) -> Tags:
     texts: dict[str, list[str]] = {}
     for item in items:
         subset = blueprint.datasets[item.dataset].subsets[item.subset]
-        texts.setdefault(subset.image_dir.name, []).append(counted_text(item.caption, subset.captions))
+        texts.setdefault(subset.name, []).append(counted_text(item.caption, subset.captions))
     return {folder: tag_frequency(captions) for folder, captions in texts.items()}
 
 
@@ -62,7 +62,7 @@ def _listed(blueprint: Blueprint, scan: Scan) -> dict[str, object]:
         datasets.append(_dataset(dataset, index, counts=counts, frequency=frequency, members=members))
         for number, subset in enumerate(dataset.subsets):
             if not subset.is_reg:
-                folders[_free_name(subset.image_dir.name, folders)] = _folder(subset, counts[index, number])
+                folders[_free_name(subset.name, folders)] = _folder(subset, counts[index, number])
     merged: Tags = {}
     for (folder, tag), count in tags.items():
         merged.setdefault(folder, {})[tag] = count
@@ -72,7 +72,7 @@ def _listed(blueprint: Blueprint, scan: Scan) -> dict[str, object]:
 def _dataset(dataset: Dataset, index: int, *, counts: Counter[tuple[int, int]], frequency: Tags, members: list[Item]) -> dict[str, object]:
     numbers = list(enumerate(dataset.subsets))
     return {
-        "is_dreambooth": True,
+        "is_dreambooth": all(subset.metadata_file is None for subset in dataset.subsets),
         "batch_size_per_device": dataset.batch_size,
         "num_train_images": sum(subset.num_repeats * counts[index, number] for number, subset in numbers if not subset.is_reg),
         "num_reg_images": sum(subset.num_repeats * counts[index, number] for number, subset in numbers if subset.is_reg),
@@ -103,9 +103,14 @@ def _subset(subset: Subset, images: int) -> dict[str, object]:
         "caption_suffix": rules.caption_suffix,
         "resize_interpolation": subset.resize_interpolation,
         "image_dir": subset.image_dir.name,
-        "class_tokens": subset.class_tokens,
-        "is_reg": subset.is_reg,
+        **_source(subset),
     }
+
+
+def _source(subset: Subset) -> dict[str, object]:
+    if subset.metadata_file is not None:
+        return {"metadata_file": subset.metadata_file.name}
+    return {"class_tokens": subset.class_tokens, "is_reg": subset.is_reg}
 
 
 def _flat(config: Config, plan: Plan, blueprint: Blueprint, scan: Scan) -> dict[str, object]:
@@ -113,7 +118,7 @@ def _flat(config: Config, plan: Plan, blueprint: Blueprint, scan: Scan) -> dict[
     folders: dict[bool, dict[str, object]] = {False: {}, True: {}}
     for number, subset in enumerate(dataset.subsets):
         named = folders[subset.is_reg]
-        named[_free_name(subset.image_dir.name, named)] = _folder(subset, counts[0, number])
+        named[_free_name(subset.name, named)] = _folder(subset, counts[0, number])
     names = ("color_aug", "flip_aug", "random_crop", "shuffle_caption", "enable_bucket", "bucket_no_upscale")
     return {
         "ss_batch_size_per_device": dataset.batch_size,

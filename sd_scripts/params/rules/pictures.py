@@ -22,7 +22,7 @@ def data_is_named(config: Config) -> Iterator[Problem]:
     if not folders.train_data_dir and not folders.dataset_config:
         yield error("train_data_dir", "No pictures are given.", "Name the folder of your pictures, or a dataset file with dataset_config.")
     if folders.dataset_config:
-        for name in were_given(config, "train_data_dir", "reg_data_dir", "class_tokens"):
+        for name in were_given(config, "train_data_dir", "reg_data_dir", "in_json", "class_tokens"):
             yield warning(name, "It has no effect, because a dataset file is given.", "Remove one of the two.")
 
 

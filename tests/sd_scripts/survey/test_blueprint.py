@@ -131,7 +131,7 @@ def _subset(tmp_path: Path, line: str = "", *, where: str = "subset") -> str:
         ("keep_tokens = 'many'", "dataset", r"datasets\[0\].keep_tokens: .* whole number"),
         ("caption_dropout_rate = 2.0", "subset", r"subsets\[0\].caption_dropout_rate"),
         ("resolution = '512x512'", "general", "general.resolution"),
-        ("metadata_file = 'm.json'", "subset", "not available yet"),
+        ("metadata_file = 'm.json'", "subset", r"subsets\[0\].metadata_file: .*cannot be read"),
         ("network_multiplier = 0.5", "dataset", "not available yet"),
         ("custom_attributes = {diff_output_preservation = true}", "subset", "not available yet"),
         ("datset = 1", "top", "top level"),
