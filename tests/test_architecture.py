@@ -38,6 +38,8 @@ ORDER = {
             "sd_scripts.train_db",
             "sd_scripts.fine_tune",
             "sd_scripts.sdxl_train",
+            "sd_scripts.train_textual_inversion",
+            "sd_scripts.sdxl_train_textual_inversion",
         ),
     ],
     "gui": [

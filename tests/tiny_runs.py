@@ -20,12 +20,15 @@ TWO_BUCKETS = {"resolution": "128"}
 SD, SDXL = "sd_scripts.library.families.sd:SD", "sd_scripts.library.families.sdxl:SDXL"
 ADAPTER = "sd_scripts.library.methods.adapter:Adapter"
 FINETUNE = "sd_scripts.library.methods.finetune:Finetune"
+EMBEDDING = "sd_scripts.library.methods.embedding:Embedding"
 RECIPES = {
     "train_network": (SD, ADAPTER),
     "sdxl_train_network": (SDXL, ADAPTER),
     "train_db": (SD, FINETUNE),
     "fine_tune": (SD, FINETUNE),
     "sdxl_train": (SDXL, FINETUNE),
+    "train_textual_inversion": (SD, EMBEDDING),
+    "sdxl_train_textual_inversion": (SDXL, EMBEDDING),
 }
 """Family and method of each script, as its recipe names them."""
 SIZES = ((64, 64), (64, 64), (64, 128), (128, 64), (100, 90))

@@ -73,7 +73,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         DataError: there is no such file, it is cut off or damaged, or it holds something else than tensors; `path` names it.
     """
-    with _readable(path):
+    with readable(path):
         if path.suffix.lower() in PICKLED:
             return _read_pickle(path), {}
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -82,13 +82,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def each_tensor(path: Path) -> Iterator[tuple[str, Tensor]]:
     """Keys and tensors one after the other: of a safetensors file, only one is in memory at a time. Raises what `read_weights` raises."""
-    with _readable(path):
+    with readable(path):
         yield from _stored(path, path.suffix.lower())
 
 
 @contextmanager
-def _readable(path: Path) -> Generator[None, None, None]:
-    """Turn the many ways in which a file turns out to be no weights into one."""
+def readable(path: Path) -> Generator[None, None, None]:
+    """Turn the many ways in which a file turns out to be no weights into one. Raises DataError."""
     if not path.is_file():
         raise DataError("There is no such file.", fix="Check the path.", path=path)
     try:

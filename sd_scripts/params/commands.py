@@ -34,6 +34,7 @@ from sd_scripts.params.text import ClipText
 from sd_scripts.params.text_cache import TextCache
 from sd_scripts.params.training import Training
 from sd_scripts.params.validation import Validation
+from sd_scripts.params.word import EmbeddingFile, LearntWord, TextualInversion
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,12 @@ def _whole_model(*more: type, without: tuple[type, ...] = ()) -> tuple[type, ...
     return (*(section for section in LORA_SECTIONS if section not in (*_ADAPTER_ONLY, *without)), ModelFile, *more)
 
 
+def _textual_inversion(*more: type) -> tuple[type, ...]:
+    """Sections of a textual inversion: those of a LoRA but the adapter's own and dropped captions, which would leave nothing to learn."""
+    kept = tuple(section for section in LORA_SECTIONS if section not in (*_ADAPTER_ONLY, CaptionDropout))
+    return (*kept, LearntWord, TextualInversion, EmbeddingFile, *more)
+
+
 _MORE_THAN_KOHYAS = frozenset(
     {"cpu_offload_checkpointing", "initial_epoch", "initial_step", "skip_until_initial_step", "no_metadata", "training_comment"}
 )
@@ -179,6 +186,24 @@ COMMANDS: tuple[Command, ...] = (
         kind="train",
         sections=_whole_model(TwoTexts, BlockRates, GroupedUpdate, TextCache, ModelFiles, OldAttention),
         added=_MORE_THAN_KOHYAS | {"prior_loss_weight"},
+    ),
+    Command(
+        "train_textual_inversion",
+        family="sd",
+        method="embedding",
+        title="Textual inversion for Stable Diffusion 1.x and 2.x",
+        kind="train",
+        sections=_textual_inversion(),
+        added=_MORE_THAN_KOHYAS | {"weighted_captions"},
+    ),
+    Command(
+        "sdxl_train_textual_inversion",
+        family="sdxl",
+        method="embedding",
+        title="Textual inversion for SDXL",
+        kind="train",
+        sections=_textual_inversion(ModelFiles),
+        added=_MORE_THAN_KOHYAS | {"weighted_captions"},
     ),
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from sd_scripts.params.config import Config
 from sd_scripts.params.model import SourceModel
 from sd_scripts.params.saving import AdapterFile, ModelFile
+from sd_scripts.params.word import EmbeddingFile
 
 STATE_SUFFIX = "-state"
 FOLDER = ""
@@ -36,7 +37,9 @@ def weights_ending(config: Config) -> str:
 
     A whole model without `save_model_as` is saved as the kind that it was loaded from; what is no local file is a folder.
     """
-    if ModelFile not in config:
+    if EmbeddingFile in config:
+        return f".{config[EmbeddingFile].save_model_as or 'pt'}"
+    if AdapterFile in config:
         return f".{config[AdapterFile].save_model_as or 'safetensors'}"
     options = config[ModelFile]
     if options.save_model_as:

@@ -14,6 +14,7 @@ from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.finetune import DreamBoothText
 from sd_scripts.params.network import Network
 from sd_scripts.params.rates import text_rates
+from sd_scripts.params.rules.word import learnt_word
 from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import Saving
 from sd_scripts.params.schedule import LRSchedule
@@ -41,6 +42,7 @@ class Plan:
     `images` and `reg_images` count files that are used, `items` all of them with repeats in one epoch, `reg_items` the regularisation part of that.
     `batch_sizes` has one entry per dataset, per process. `text_encoder_stop_step`: 0 means never trained, None never stops. `save_epochs` and
     `sample_epochs` are 1-based; the file at the end is not among the saves. `kohya_steps_per_epoch` is None where kohya's count is the same.
+    `word` is one that is learnt.
     """
 
     images: int
@@ -65,6 +67,12 @@ class Plan:
     sample_epochs: tuple[int, ...]
     kohya_steps_per_epoch: int | None
     validation_images: int = 0
+    word: str | None = None
+
+    @property
+    def text_changes(self) -> bool:
+        """Whether what the text encoders make of a caption changes in the run."""
+        return self.text_encoder_stop_step != 0 or self.word is not None
 
     def formula(self) -> list[str]:
         """The steps for people, one line per thought: pictures, batches, steps, then what happens on the way."""
@@ -78,7 +86,7 @@ class Plan:
             ending = f"{_count(self.total_steps, 'step')} = {self.total_steps / self.steps_per_epoch:.2f} epochs"
         extras = [f"warm-up {self.warmup_steps:,}" if self.warmup_steps else "", f"decay {self.decay_steps:,}" if self.decay_steps else ""]
         lines.append(" · ".join([ending, *filter(None, extras)]))
-        happening = [self._saves(), self._samples(), self._text_encoder()]
+        happening = [self._saves(), self._samples(), self._text_encoder(), f"learns the word {self.word}" if self.word else ""]
         return lines + [line for line in happening if line]
 
     def as_dict(self) -> dict[str, object]:
@@ -168,6 +176,7 @@ def make_plan(config: Config, blueprint: Blueprint, scan: Scan, *, processes: in
         sample_epochs=sample_epochs,
         kohya_steps_per_epoch=None if kohya == per_epoch else kohya,
         validation_images=len(scan.validation),
+        word=learnt_word(config),
     )
 
 

@@ -111,6 +111,7 @@ class Dealer:
         cached_latents: gives the latents of item numbers, mirrored or not; None: pictures are decoded instead.
         cached_texts: gives captions encoded; None: that is done later.
         caption_variants: with `cached_texts`, how many versions of a caption there are.
+        templates: sentences that take the place of all captions, one drawn for each picture.
         prior_loss_weight: weight of regularisation pictures.
         max_train_steps: for a tag warm-up given as a share of the run.
     """
@@ -124,6 +125,7 @@ class Dealer:
     cached_latents: CachedLatents | None = None
     cached_texts: CachedTexts | None = None
     caption_variants: int = 1
+    templates: tuple[str, ...] = ()
 
     def __getitem__(self, order: Order) -> Batch | TrainingError:
         """The share of what is ordered. An error comes back as a value: a worker could not carry its parts (file, remedy) in an exception."""
@@ -204,4 +206,5 @@ class Dealer:
             step=plan.step - 1,
             max_train_steps=self.max_train_steps,
             class_tokens=subset.class_tokens,
+            replacements={"": self.templates} if self.templates else None,
         )

@@ -118,6 +118,10 @@ class Family(Protocol):
         """Embeddings of a batch of captions; gradients flow where the text encoder or its adapters train."""
         ...
 
+    def define_word(self, word: str, ids: Sequence[int]) -> None:
+        """From now on `word`, in any case of letters and where it stands alone, means these rows of the tables of word vectors."""
+        ...
+
     def encode_prompts(self, prompts: Sequence[str]) -> TextEmbeddings:
         """Embeddings of preview prompts, equally long; unlike captions they are not cut at the training's token length."""
         ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,9 +46,24 @@ def clip_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def word_ids(caption: str) -> list[int]:
-    """Ids of a caption's words, without start, end and padding."""
-    return clip_tokenizer().encode(caption, add_special_tokens=False).ids
+def word_ids(caption: str, defined: Mapping[str, Sequence[int]] | None = None) -> list[int]:
+    """Ids of a caption's words, without start, end and padding.
+
+    Args:
+        defined: ids of words in lower case that are not the tokenizer's own. They are found in any case, and only where they stand alone.
+    """
+    if not defined:
+        return clip_tokenizer().encode(caption, add_special_tokens=False).ids
+    ids: list[int] = []
+    for number, part in enumerate(_defined_words(tuple(defined)).split(caption)):
+        ids += defined[part.lower()] if number % 2 else word_ids(part)
+    return ids
+
+
+@lru_cache(maxsize=8)
+def _defined_words(words: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)({longest_first})(?!\w)", re.IGNORECASE)
 
 
 def caption_chunks(captions: Sequence[str], *, max_chunks: int, pad_id: int, pad: bool = True) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from sd_scripts.library.families.clip import word_ids
 
@@ -45,12 +46,12 @@ def parse_weights(prompt: str) -> list[tuple[str, float]]:
     return _joined(texts, weights) or [("", 1.0)]
 
 
-def weighted_words(prompt: str) -> tuple[list[int], list[float]]:
-    """Ids of a prompt's words, without start, end and padding, and one weight per id."""
+def weighted_words(prompt: str, defined: Mapping[str, Sequence[int]] | None = None) -> tuple[list[int], list[float]]:
+    """Ids of a prompt's words, without start, end and padding, and one weight per id. `defined` as in `clip.word_ids`."""
     ids: list[int] = []
     weights: list[float] = []
     for text, weight in parse_weights(prompt):
-        words = word_ids(text)
+        words = word_ids(text, defined)
         ids += words
         weights += [weight] * len(words)
     return ids, weights

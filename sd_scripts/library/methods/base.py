@@ -29,6 +29,7 @@ class FileKind:
 
 
 ADAPTER = FileKind("/lora", "LoRA")
+EMBEDDING = FileKind("/textual-inversion", "TextualInversion")
 FULL_MODEL = FileKind("", "Checkpoint", original=True)
 
 

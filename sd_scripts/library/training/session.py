@@ -53,6 +53,7 @@ from sd_scripts.params.saving import Saving, State
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.text import ClipText
 from sd_scripts.params.training import Training
+from sd_scripts.survey.learnt_word import template_captions
 from sd_scripts.survey.plan import Plan
 
 NO_POSITION = Position(0, 1)
@@ -110,10 +111,11 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         cached_latents=cache,
         cached_texts=texts,
         caption_variants=texts.variants if texts else 1,
+        templates=template_captions(config),
     )
     header = _header(request, family, method, seed=seed, optimizer=updater.optimizer)
     rules = [subset.captions for dataset in listing.blueprint.datasets for subset in dataset.subsets]
-    captions = Texts(family, keep=plan.text_encoder_stop_step == 0 and captions_repeat(rules) and not config[ClipText].no_token_padding)
+    captions = Texts(family, keep=not plan.text_changes and captions_repeat(rules) and not config[ClipText].no_token_padding)
     report.begin(
         start_step=position.step,
         total=plan.total_steps,
@@ -133,14 +135,14 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         method=method,
         pictures=Pictures(family, dealer, runtime.device, keep=cache is None and can_keep(listing, plan, FAMILIES[config.command.family])),
         texts=captions,
-        preservation=make_preservation(config, family, method, captions, trained_text=plan.text_encoder_stop_step != 0),
+        preservation=make_preservation(config, family, method, captions, trained_text=plan.text_changes),
         updater=updater,
         runtime=runtime,
         report=report,
         control=control,
         saver=Saver(save_rules(config, epochs=plan.epochs), method, updater, report, SAVE_DTYPES[config[Saving].save_precision], header),
         previews=make_previews(config, plan, family=family, runtime=runtime, report=report),
-        validation=make_validation(request, family, runtime, seed=seed, trained_text=plan.text_encoder_stop_step != 0),
+        validation=make_validation(request, family, runtime, seed=seed, trained_text=plan.text_changes),
         divergence_fix=_divergence_fix(config, cached=cache is not None),
         checkpointed=config[Memory].gradient_checkpointing,
     )

@@ -46,6 +46,7 @@ class LatentDiffusion(ABC):
         self.unet, self.vae, self.text_encoders = parts.unet, parts.vae, parts.text_encoders
         self._unet_dtype, self._vae_dtype = parts.unet.dtype, parts.vae.dtype  # asking a module walks its whole tree: 1 ms
         self._clip_text = config[ClipText]
+        self._words: dict[str, Sequence[int]] = {}
         self._noise, self._timesteps, self._snr_weight = config[NoiseDDPM], config[Timesteps], config[SNRWeight]
         self.prediction: Literal["epsilon", "v"] = _prediction(parts, config)
         schedule = ddpm_schedule(zero_terminal_snr=self._noise.zero_terminal_snr)
@@ -104,13 +105,17 @@ class LatentDiffusion(ABC):
 
     def encode_text(self, captions: Sequence[str]) -> TextEmbeddings:
         """Embeddings of captions, (batch, 75 · chunks + 2, width). Gradients flow where a text encoder or an adapter on it trains."""
-        words, weights = caption_words(captions, self._clip_text)
+        words, weights = caption_words(captions, self._clip_text, self._words)
         text = self._encoded(lambda pad_id: caption_ids(words, self._clip_text, pad_id=pad_id))
         return TextEmbeddings(weighted(text.prompt_embeds, weights), text.pooled)
 
+    def define_word(self, word: str, ids: Sequence[int]) -> None:
+        """From now on `word`, in any case of letters and where it stands alone, means these rows of the tables of word vectors."""
+        self._words[word.lower()] = tuple(ids)
+
     def encode_prompts(self, prompts: Sequence[str]) -> TextEmbeddings:
         """Embeddings of preview prompts: as many chunks of 75 words (at most 3) as the longest of them needs, and emphasis like `(word:1.2)`."""
-        words, weights, chunks = prompt_words(prompts, self._clip_text)
+        words, weights, chunks = prompt_words(prompts, self._clip_text, self._words)
         text = self._encoded(lambda pad_id: chunk_words(words, chunks=chunks, pad_id=pad_id))
         return TextEmbeddings(emphasised(text.prompt_embeds, weights), text.pooled)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,11 +16,15 @@ from sd_scripts.params.text import ClipText
 MAX_CHUNKS = 3
 
 
-def caption_words(captions: Sequence[str], config: ClipText) -> tuple[list[list[int]], list[list[float]]]:
+Defined = Mapping[str, Sequence[int]]
+"""Words that are not the tokenizer's own, in lower case, with their ids."""
+
+
+def caption_words(captions: Sequence[str], config: ClipText, defined: Defined) -> tuple[list[list[int]], list[list[float]]]:
     """Ids of each caption's words, and with `weighted_captions` their weights; without it brackets are words like others, and there are none."""
     if not config.weighted_captions:
-        return [word_ids(caption) for caption in captions], []
-    pairs = [weighted_words(caption) for caption in captions]
+        return [word_ids(caption, defined) for caption in captions], []
+    pairs = [weighted_words(caption, defined) for caption in captions]
     return [ids for ids, _ in pairs], [weights for _, weights in pairs]
 
 
@@ -34,12 +38,12 @@ def caption_ids(words: Sequence[list[int]], config: ClipText, *, pad_id: int) ->
     return fitted_chunks(words, max_chunks=chunks, pad_id=pad_id, pad=not config.no_token_padding)
 
 
-def prompt_words(prompts: Sequence[str], config: ClipText) -> tuple[list[list[int]], list[list[float]], int]:
+def prompt_words(prompts: Sequence[str], config: ClipText, defined: Defined) -> tuple[list[list[int]], list[list[float]], int]:
     """Ids of each prompt's words, their weights from emphasis like `(word:1.2)`, and how many chunks of 75 the longest of them needs.
 
     That is at least as many as in training, at most 3.
     """
-    pairs = [weighted_words(prompt) for prompt in prompts]
+    pairs = [weighted_words(prompt, defined) for prompt in prompts]
     needed = -(-max(len(ids) for ids, _ in pairs) // CHUNK_WORDS)
     chunks = min(MAX_CHUNKS, max(needed, (config.max_token_length or CHUNK_WORDS) // CHUNK_WORDS))
     return [list(ids) for ids, _ in pairs], [list(weights) for _, weights in pairs], chunks

@@ -1,0 +1,11 @@
+"""Teach SDXL a new word from a few pictures (textual inversion). `--help` lists the options.
+
+Family and method are named, not imported: they need torch, which is loaded only once the options are accepted.
+"""
+
+from sd_scripts.library.training.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(
+        main("sdxl_train_textual_inversion", family="sd_scripts.library.families.sdxl:SDXL", method="sd_scripts.library.methods.embedding:Embedding")
+    )
