@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_DDP, FOR_DEEPSPEED
+from sd_scripts.params.reasons import FOR_DEEPSPEED
 from sd_scripts.params.spec import param, section
 
 
@@ -13,8 +13,18 @@ class Distributed:
     """Options of distributed training."""
 
     ddp_timeout: int | None = param(None, "Minutes that processes wait for each other.", label="DDP timeout", min=1)
-    ddp_gradient_as_bucket_view: bool = param(False, "Share memory between gradients and the exchange.", label="DDP bucket view", unavailable=FOR_DDP)
-    ddp_static_graph: bool = param(False, "Tell DDP that the model never changes.", label="DDP static graph", unavailable=FOR_DDP)
+    ddp_gradient_as_bucket_view: bool = param(
+        False,
+        "Share memory between gradients and their exchange.",
+        label="DDP bucket view",
+        settled="Gradients are added up by an exchange of our own, in pieces, which needs no second copy of them.",
+    )
+    ddp_static_graph: bool = param(
+        False,
+        "Tell DDP that the model never changes.",
+        label="DDP static graph",
+        settled="Gradients are added up by an exchange of our own, after the backward pass: there is no graph to tell it of.",
+    )
     deepspeed: bool = param(False, "Train with DeepSpeed.", label="DeepSpeed", unavailable=FOR_DEEPSPEED)
     zero_stage: Literal[0, 1, 2, 3] = param(2, "What DeepSpeed spreads over the devices.", label="ZeRO stage", unavailable=FOR_DEEPSPEED)
     offload_optimizer_device: Literal["cpu", "nvme"] | None = param(None, "Where DeepSpeed keeps the optimizer.", unavailable=FOR_DEEPSPEED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_CONSOLE, FOR_WANDB
+from sd_scripts.params.reasons import FOR_WANDB
 from sd_scripts.params.spec import param, section
 
 
@@ -29,9 +29,9 @@ class Logging:
         None, "Your Weights & Biases key. It is never written to a config, a log or a command line.", label="W&B key", secret=True
     )
     console_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = param(
-        None, "How much is printed.", label="Console level", unavailable=FOR_CONSOLE
+        None, "How much is printed: lines of this weight and above. Empty: INFO.", label="Console level"
     )
     console_log_file: str | None = param(
-        None, "Print to this file instead of the console.", label="Console file", path="file", unavailable=FOR_CONSOLE
+        None, "Print to the end of this file instead of the console. The progress line stays on the console.", label="Console file", path="file"
     )
-    console_log_simple: bool = param(False, "Print plain lines without colours or columns.", label="Plain console", unavailable=FOR_CONSOLE)
+    console_log_simple: bool = param(False, "Print plain lines without colours or columns.", label="Plain console", settled="Lines are always plain.")

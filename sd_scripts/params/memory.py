@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_COMPILE, FOR_FP8, FOR_FULL_HALF, FOR_OFFLOAD, FOR_VRAM
+from sd_scripts.params.reasons import FOR_COMPILE, FOR_FP8, FOR_FULL_HALF
 from sd_scripts.params.spec import param, section
 
 
@@ -36,11 +36,30 @@ class Memory:
     gradient_checkpointing: bool = param(
         False, "Compute parts of the model twice instead of keeping them: far less video memory, about a quarter slower, the same result."
     )
-    cpu_offload_checkpointing: bool = param(
-        False, "Keep checkpointed activations in main memory.", label="Offload checkpoints", unavailable=FOR_OFFLOAD
+    gradient_checkpointing_every: int = param(
+        1,
+        "Compute only every n-th block twice: 2 costs half the time that checkpointing costs, and saves about half of what it saves.",
+        label="Checkpoint every n-th block",
+        min=1,
+        step=1,
+        own=True,
+        when={"gradient_checkpointing": True},
     )
-    lowram: bool = param(False, "Load models straight to video memory.", label="Low main memory", unavailable=FOR_VRAM)
-    highvram: bool = param(False, "Never free video memory between steps.", label="Much video memory", unavailable=FOR_VRAM)
+    cpu_offload_checkpointing: bool = param(
+        False,
+        "Keep what checkpointed blocks start from in main memory until it is needed again: less video memory still, and slower.",
+        label="Offload checkpoints",
+        when={"gradient_checkpointing": True},
+    )
+    lowram: bool = param(
+        False,
+        "Load models straight to video memory.",
+        label="Low main memory",
+        settled="Models always go straight to the device, one weight at a time.",
+    )
+    highvram: bool = param(
+        False, "Never free video memory between batches.", label="Much video memory", settled="Memory is never given back between batches."
+    )
 
 
 @section("Attention")

@@ -33,7 +33,7 @@ class SourceModel:
         "Folder for downloaded vocabulary files.",
         label="Tokenizer folder",
         path="folder",
-        unavailable="not needed: the CLIP vocabulary is part of the installation.",
+        settled="The CLIP vocabulary is part of the installation, so none is downloaded.",
     )
 
 

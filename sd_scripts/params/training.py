@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sd_scripts.params.reasons import FOR_SKIPPING
 from sd_scripts.params.spec import param, section
 
 
@@ -44,6 +43,18 @@ class Training:
         step=1,
         advanced=False,
     )
-    initial_epoch: int | None = param(None, "Begin counting at this epoch.", min=1, unavailable=FOR_SKIPPING)
-    initial_step: int | None = param(None, "Begin counting at this step.", min=0, unavailable=FOR_SKIPPING)
-    skip_until_initial_step: bool = param(False, "Skip the data before the first step.", unavailable=FOR_SKIPPING)
+    initial_epoch: int | None = param(
+        None,
+        "Begin at this epoch, as if the ones before were done: for weights that were trained elsewhere. To go on with a run of your own, resume it.",
+        min=1,
+        step=1,
+    )
+    initial_step: int | None = param(
+        None,
+        "Begin after this many steps, as if they were done. It counts before the epoch, and both before a state's own place.",
+        min=0,
+        step=100,
+    )
+    skip_until_initial_step: bool = param(
+        False, "Begin at exactly that step, past the pictures before it. Off: at the beginning of the epoch that the step lies in."
+    )

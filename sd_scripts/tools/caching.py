@@ -26,6 +26,7 @@ from sd_scripts.params.cli import parse_args
 from sd_scripts.params.commands import COMMANDS, Command, command
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.logging import Logging
 from sd_scripts.params.problem import Problem
 from sd_scripts.survey.checks import survey
 from sd_scripts.survey.header import detect
@@ -72,7 +73,9 @@ def run(fill: Fill, switch: str, argv: Sequence[str] | None = None) -> int:
     open_console()
     try:
         script, words = _script_of(sys.argv[1:] if argv is None else list(argv))
-        report.say(_fill(fill, parse_args(script, [*words, f"--{switch}"]), report))
+        config = parse_args(script, [*words, f"--{switch}"])
+        open_console(config[Logging])
+        report.say(_fill(fill, config, report))
     except TrainingError as error:
         LOG.error(f"error: {error}")
         return error.exit_code

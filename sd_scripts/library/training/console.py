@@ -7,6 +7,9 @@ import sys
 
 from tqdm import tqdm
 
+from sd_scripts.errors import ConfigError
+from sd_scripts.params.logging import Logging
+
 LOG = logging.getLogger("sd_scripts")
 
 
@@ -18,12 +21,26 @@ class AboveProgress(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def open_console() -> None:
-    """Send lines to the terminal, plainly."""
+def open_console(options: Logging | None = None) -> None:
+    """Send lines to the terminal, plainly; with `options`, those of the chosen weight, to the chosen file.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    handler = _handler(options.console_log_file if options else None)
     close_console()
-    LOG.addHandler(AboveProgress())
-    LOG.setLevel(logging.INFO)
+    LOG.addHandler(handler)
+    LOG.setLevel((options.console_log_level if options else None) or logging.INFO)
     LOG.propagate = False
+
+
+def _handler(file: str | None) -> logging.Handler:
+    if not file:
+        return AboveProgress()
+    try:
+        return logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("console_log_file", f"{file} cannot be written: {error.strerror}.", fix="Name another file.") from error
 
 
 def close_console() -> None:

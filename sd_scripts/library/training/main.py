@@ -24,6 +24,7 @@ from sd_scripts.params.cli import parse_args
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config
 from sd_scripts.params.events import RUN_DIR_VARIABLE
+from sd_scripts.params.logging import Logging
 from sd_scripts.params.problem import Problem
 from sd_scripts.params.saving import State
 from sd_scripts.survey.checks import survey
@@ -69,6 +70,7 @@ def main(script: str, *, family: str, method: str, argv: Sequence[str] | None = 
 
 def _train(script: str, argv: Sequence[str], report: Report, *, names: tuple[str, str], processes: int) -> Outcome:
     config = parse_args(command(script), argv)
+    open_console(config[Logging])
     found = survey(config, processes=processes)
     refuse(found.problems, report)
     if found.plan is None or found.blueprint is None or found.scan is None:

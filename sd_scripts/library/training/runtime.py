@@ -22,6 +22,8 @@ from sd_scripts.params.memory import Precision
 from sd_scripts.survey.randomness import seed_for
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+MESSAGE_NUMBERS = 1 << 26
+"""How many gradients of 32 bits travel at once: 256 MiB."""
 SAVE_DTYPES = {None: None, "float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -76,8 +78,9 @@ class Runtime:
         return numbers
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter], extra: Tensor) -> Tensor:
-        """Add up gradients over all processes in one message, and `extra` (1-d, float32) with them; returns its sum.
+        """Add up gradients over all processes in float32, and `extra` (1-d, float32) with them; returns its sum.
 
+        An adapter's gradients fit one message; those of a whole model go in several, so that no second copy of them all is needed.
         A parameter without a gradient here may have one elsewhere, so it counts as 0.
         """
         if self.processes == 1:
@@ -85,12 +88,16 @@ class Runtime:
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([extra.to(self.device), *(grad.flatten().float() for grad in grads)])
-        dist.all_reduce(flat)
-        places = flat[extra.numel() :].split([grad.numel() for grad in grads])
-        torch._foreach_copy_(grads, [place.view_as(grad) for place, grad in zip(places, grads, strict=True)])
-        return flat[: extra.numel()]
+        sums = extra.to(self.device)
+        for number, grads in enumerate(_messages([parameter.grad for parameter in parameters if parameter.grad is not None])):
+            first = [] if number else [sums]
+            flat = torch.cat([*first, *(grad.flatten().float() for grad in grads)])
+            dist.all_reduce(flat)
+            if first:
+                sums, flat = flat[: extra.numel()], flat[extra.numel() :]
+            places = flat.split([grad.numel() for grad in grads])
+            torch._foreach_copy_(grads, [place.view_as(grad) for place, grad in zip(places, grads, strict=True)])
+        return sums
 
     def seed_model(self, seed: int, *, epoch: int, step: int, micro_step: int) -> None:
         """Seed the generators that layers draw from (dropout): by position, so that nothing drawn before matters."""
@@ -103,6 +110,19 @@ class Runtime:
     def close(self) -> None:
         """Leave the process group. Without it two-process runs now and then end with SIGABRT after all work is done."""
         self.accelerator.end_training()
+
+
+def _messages(grads: Sequence[Tensor]) -> Generator[list[Tensor]]:
+    """Gradients in their order, cut where a message would hold more than `MESSAGE_NUMBERS`. At least one message, be it empty."""
+    message: list[Tensor] = []
+    size = 0
+    for grad in grads:
+        if message and size + grad.numel() > MESSAGE_NUMBERS:
+            yield message
+            message, size = [], 0
+        message.append(grad)
+        size += grad.numel()
+    yield message
 
 
 def start_runtime(config: Config) -> Runtime:

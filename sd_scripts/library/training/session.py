@@ -8,8 +8,8 @@ import secrets
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer as TorchOptimizer
@@ -33,6 +33,7 @@ from sd_scripts.library.training.metadata import RunFacts, file_metadata, traini
 from sd_scripts.library.training.pictures import Pictures, can_keep
 from sd_scripts.library.training.preservation import make_preservation
 from sd_scripts.library.training.previews import make_previews
+from sd_scripts.library.training.recompute import recompute_blocks
 from sd_scripts.library.training.report import LossAverage, Report
 from sd_scripts.library.training.request import Outcome, Request
 from sd_scripts.library.training.run import Run
@@ -79,8 +80,8 @@ def train(request: Request, report: Report) -> Outcome:
 def start(request: Request, report: Report, runtime: Runtime, control: Control) -> Run:
     """Load everything that `request` names and put it where a resumed run left off."""
     config, plan, listing = request.config, request.plan, Listing(request.scan.items, request.blueprint)
-    position = _resume_position(config, plan)
-    _warn_of_changes(position, plan, report)
+    position = start_position(config, plan)
+    _warn_of_changes(config, position, plan, report)
     seed = runtime.agreed(_seed(config, position, report))
     seed_everything(seed)
     method_class = pkgutil.resolve_name(request.method)
@@ -95,7 +96,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         report.warn(note.field, note.message, note.fix)
     texts = cached_texts(filling, family)
     if config[Memory].gradient_checkpointing:
-        _checkpoint(family.unet, family.text_encoders)
+        recompute_blocks(family.unet, family.text_encoders, config[Memory])
     updater = _updater(config, plan, method, runtime)
     resume = config[State].resume
     if resume:
@@ -160,20 +161,35 @@ def _named(config: Config) -> Generator[None]:
         raise named from error
 
 
-def _resume_position(config: Config, plan: Plan) -> Position:
-    folder = config[State].resume
-    if not folder:
-        return NO_POSITION
-    position = read_position(Path(folder))
-    if position.step >= plan.total_steps:
-        message = f"The state is at step {position.step}, and this run has {plan.total_steps} steps in all."
-        raise ConfigError("resume", message, fix="Raise max_train_steps or max_train_epochs.")
-    return position
+def start_position(config: Config, plan: Plan) -> Position:
+    """Where the run begins: at the place of the state that it resumes, unless `initial_step` or `initial_epoch` names another one.
+
+    A named place moves pictures, counters and file names. Weights, optimizer and schedule are the state's, or new.
+
+    Raises:
+        ConfigError: nothing would be left to train.
+        DataError: the state cannot be read.
+    """
+    folder, training = config[State].resume, config[Training]
+    position = read_position(Path(folder)) if folder else NO_POSITION
+    named, field, step = True, "initial_step", training.initial_step
+    if step is None and training.initial_epoch is not None:
+        field, step = "initial_epoch", (training.initial_epoch - 1) * plan.steps_per_epoch
+    if step is None:
+        named, field, step = False, "resume", position.step
+    elif not training.skip_until_initial_step:
+        step -= step % plan.steps_per_epoch
+    if step >= plan.total_steps:
+        message = f"The run would begin after step {step}, and has {plan.total_steps} steps in all."
+        raise ConfigError(field, message, fix="Raise max_train_steps or max_train_epochs.")
+    if not named:
+        return position
+    return replace(position, step=step, epoch=max(1, -(-step // plan.steps_per_epoch)), losses=(), best=None)
 
 
-def _warn_of_changes(position: Position, plan: Plan, report: Report) -> None:
+def _warn_of_changes(config: Config, position: Position, plan: Plan, report: Report) -> None:
     """Say when the resumed run cuts its batches otherwise than the one that the state is from: the rest then differs from an uninterrupted run."""
-    if not position.step:
+    if not config[State].resume or not position.step:
         return
     if not position.exact:
         report.warn("resume", "The state is another program's: weights and optimizer go on, but pictures come in another order.")
@@ -193,14 +209,6 @@ def _seed(config: Config, position: Position, report: Report) -> int:
         text = f"The state was made with seed {position.seed}, not {given}: pictures come in another order."
         report.warn("resume", text, f"Set seed to {position.seed}.")
     return given
-
-
-def _checkpoint(unet: Any, text_encoders: Sequence[Any]) -> None:
-    """Compute activations again in the backward pass instead of keeping them. transformers renamed its switch between releases."""
-    unet.enable_gradient_checkpointing()
-    for text_encoder in text_encoders:
-        switch = getattr(text_encoder, "activation_checkpointing_enable", None) or text_encoder.gradient_checkpointing_enable
-        switch({"use_reentrant": False})
 
 
 def _updater(config: Config, plan: Plan, method: Method, runtime: Runtime) -> Updater:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
-from sd_scripts.params.finetune import FineTuneText, OldAttention, TwoTexts
+from sd_scripts.params.finetune import FineTuneText, TwoTexts
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.rates import block_rates, text_rates
 from sd_scripts.params.rules.learning import is_self_tuning, uses_relative_steps
 from sd_scripts.params.rules.rule import Rule, were_given
 from sd_scripts.params.saving import ModelFile
-from sd_scripts.params.spec import section_of
 
 HIGH_RATE = 1e-4
 USUAL_RATE = 1e-5
@@ -59,10 +58,4 @@ def kind_of_file_is_stated_once(config: Config) -> Iterator[Problem]:
         yield error("use_safetensors", "save_model_as asks for ckpt.", "Keep one of them.")
 
 
-def old_attention_is_settled(config: Config) -> Iterator[Problem]:
-    """Old configs go on working, and are told."""
-    if OldAttention in config and config[OldAttention].diffusers_xformers:
-        yield warning("diffusers_xformers", section_of(OldAttention).param("diffusers_xformers").hints.settled or "", "Leave it out.")
-
-
-RULES: tuple[Rule, ...] = (rate_fits_a_model, a_part_learns, text_rates_need_training, kind_of_file_is_stated_once, old_attention_is_settled)
+RULES: tuple[Rule, ...] = (rate_fits_a_model, a_part_learns, text_rates_need_training, kind_of_file_is_stated_once)

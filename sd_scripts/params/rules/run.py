@@ -10,15 +10,20 @@ from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.logging import Logging
-from sd_scripts.params.memory import Attention, Precision
+from sd_scripts.params.memory import Precision
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.reasons import FOR_WANDB
 from sd_scripts.params.rules.rule import Rule, is_installed, were_given
 from sd_scripts.params.samples import PROMPT_FILES, Samples
 from sd_scripts.params.saving import Saving, State
-from sd_scripts.params.spec import section_of
 from sd_scripts.params.text import ClipText
+from sd_scripts.params.training import Training
+
+ALWAYS_SO = frozenset(
+    {"sdpa", "persistent_data_loader_workers", "lowram", "highvram", "console_log_simple", "ddp_gradient_as_bucket_view", "tokenizer_cache_dir"}
+)
+"""Settled options of which those who give them get what they ask for."""
 
 
 def model_is_named(config: Config) -> Iterator[Problem]:
@@ -36,11 +41,12 @@ def output_is_named(config: Config) -> Iterator[Problem]:
         yield error("output_name", f"{saving.output_name!r} holds a folder.", "Give the folder with output_dir, and a plain name here.")
 
 
-def attention_is_pytorchs(config: Config) -> Iterator[Problem]:
-    """Which kernel computes attention changes speed and memory, not the result: old configs go on working, and are told."""
-    for name in ("xformers", "mem_eff_attn"):
-        if getattr(config[Attention], name):
-            yield warning(name, section_of(Attention).param(name).hints.settled or "", "Leave it out, or write sdpa.")
+def settled_options_are_told(config: Config) -> Iterator[Problem]:
+    """What the trainer always does, or never needs: old configs go on working, and are told where they ask for something else."""
+    for name, value in config.given.items():
+        parameter = config.command.parameter(name)
+        if parameter.hints.settled and name not in ALWAYS_SO and value != parameter.default:
+            yield warning(name, parameter.hints.settled, "Leave it out.")
 
 
 def clip_skip_applies(config: Config) -> Iterator[Problem]:
@@ -136,6 +142,18 @@ def log_service_is_built(config: Config) -> Iterator[Problem]:
         yield error("logging_dir", "The package tensorboard is not installed.", "Install it with: pip install tensorboard")
 
 
+def a_start_is_stated_once(config: Config) -> Iterator[Problem]:
+    """kohya: a step counts before an epoch, and without either there is nothing to skip to."""
+    training = config[Training]
+    if training.initial_step is not None and training.initial_epoch is not None:
+        yield warning("initial_epoch", "It has no effect, because initial_step is given too.", "Keep one of them.")
+    if training.skip_until_initial_step and training.initial_step is None and training.initial_epoch is None:
+        yield warning("skip_until_initial_step", "It has no effect without a step to begin at; a resumed run skips anyway.", "Set initial_step.")
+    for name in ("initial_step", "initial_epoch"):
+        if config[State].resume and getattr(training, name) is not None:
+            yield warning(name, "It counts before the place that the state was saved at.", "Leave it out to go on exactly where the state stopped.")
+
+
 def secrets_are_unused(config: Config) -> Iterator[Problem]:
     """A token that nothing reads need not lie about."""
     for parameter in config.command.parameters:
@@ -154,7 +172,7 @@ def launcher_words_are_words(config: Config) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     model_is_named,
-    attention_is_pytorchs,
+    settled_options_are_told,
     output_is_named,
     clip_skip_applies,
     half_vae_is_safe,
@@ -166,6 +184,7 @@ RULES: tuple[Rule, ...] = (
     state_files_need_saving,
     saved_precision_fits,
     log_service_is_built,
+    a_start_is_stated_once,
     secrets_are_unused,
     launcher_words_are_words,
 )
