@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sd_scripts.errors import DataError
 from sd_scripts.survey.header import Header, detect, facts_of, read_header, size_words
 from tests.sd_scripts.survey.model_files import LINEAR, SD1, SDXL, UNET, write_safetensors
+from tests.tiny_models import SD15, SD21, SDXL_BASE, single_file_shapes
 
 
 def _header(tensors: dict[str, tuple[str, tuple[int, ...]]], **metadata: str) -> Header:
@@ -48,6 +50,33 @@ def test_a_small_model_in_the_sd1_layout_is_sd1(tmp_path):
 def test_names_and_ranks_of_tensors_decide(tensors, family, kind):
     facts = facts_of(_header(tensors))
     assert (facts.family, facts.kind) == (family, kind)
+
+
+def _bytes_read() -> int:
+    """What this process has read from files so far, by Linux' own count."""
+    return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("layout", "dtype", "metadata", "told"),
+    [
+        (SD15, "F32", {}, ("sd1", "fp32", None)),
+        (SD21, "F16", {"modelspec.prediction_type": "v"}, ("sd2", "fp16", "v")),
+        (SDXL_BASE, "F16", {"modelspec.prediction_type": "epsilon"}, ("sdxl", "fp16", "epsilon")),
+        (SDXL_BASE, "BF16", {}, ("sdxl", "bf16", None)),
+    ],
+    ids=["sd15", "sd21", "sdxl", "sdxl-bf16"],
+)
+def test_of_a_full_size_file_nothing_but_the_header_is_read(tmp_path, layout, dtype, metadata, told):
+    """The weights are a hole in the file, so reading them would show no fault: the bytes are counted."""
+    path = write_safetensors(tmp_path / "m.safetensors", {key: (dtype, shape) for key, shape in single_file_shapes(layout).items()}, **metadata)
+    with path.open("rb") as file:
+        header_bytes = 8 + struct.unpack("<Q", file.read(8))[0]
+    before = _bytes_read()
+    facts = detect(path)
+    assert _bytes_read() - before < header_bytes + 64_000
+    assert (facts.family, facts.precision, facts.prediction, facts.kind) == (*told, "checkpoint")
+    assert facts.size > 2_000_000_000 > 1000 * header_bytes
 
 
 def test_a_lora_says_its_family_in_its_metadata():
