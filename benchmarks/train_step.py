@@ -33,7 +33,7 @@ from benchmarks.full_size import write_sd15
 from sd_scripts.library.families.base import AdapterTarget
 from sd_scripts.library.families.sd import SD
 from sd_scripts.library.training.main import main as train
-from sd_scripts.networks.registry import build_adapter
+from sd_scripts.networks.build import build as build_adapter
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.events import EVENTS_FILE, RUN_DIR_VARIABLE

@@ -66,7 +66,8 @@ def _check(arguments: Namespace) -> int:
         answer = {"ok": not refused, "problems": [dataclasses.asdict(problem) for problem in problems], "plan": plan.as_dict() if plan else None}
         print(json.dumps(answer, ensure_ascii=False, default=str))
     else:
-        print("\n".join([*(str(problem) for problem in problems), *(plan.formula() if plan else ()), "refused" if refused else "ok"]))
+        layers = [row.line() for row in facts.survey.adapter.rows] if facts.survey.adapter else []
+        print("\n".join([*map(str, problems), *(plan.formula() if plan else ()), *layers, "refused" if refused else "ok"]))
     return 2 if refused else 0
 
 

@@ -61,7 +61,9 @@ def _model(report: Report) -> Markup:
     adapter = report.adapter
     modules = f"about {size(adapter.file_bytes)} · {adapter.unet_modules + adapter.text_encoder_modules:,} layers" if adapter else ""
     return join(
-        _row("Base model", " · ".join(fact for fact in facts if fact), found=True), _row("LoRA file", modules, found=True) if modules else None
+        _row("Base model", " · ".join(fact for fact in facts if fact), found=True),
+        _row("LoRA file", modules, found=True) if modules else None,
+        tag("ul", [tag("li", tag("span", row.line())) for row in adapter.rows], class_="folders small") if adapter else None,
     )
 
 

@@ -8,8 +8,9 @@ from sd_scripts.params.config import Config
 from sd_scripts.params.distributed import Distributed
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.loss import Loss, SNRWeight
+from sd_scripts.params.lycoris import LycorisArgs
 from sd_scripts.params.memory import Attention, Compile, FrozenPrecision, Memory, Precision
-from sd_scripts.params.network import LoRAArgs, Network
+from sd_scripts.params.network import AdapterArgs, LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.preservation import OutputPreservation
@@ -22,7 +23,7 @@ class LoRA(FormSection):
     """The adapter."""
 
     title = "LoRA"
-    parts = (Network, LoRAArgs)
+    parts = (Network, LoRAArgs, AdapterArgs, LycorisArgs)
 
     def summary(self, config: Config) -> str:
         """Rank, alpha and the convolution layers."""

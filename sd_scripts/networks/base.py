@@ -26,6 +26,7 @@ class Rates:
     """Learning rates of one adapter: of the U-Net, and of each text encoder or one for all of them.
 
     `block_weights[i]` is a factor for U-Net block i; a `plus` ratio multiplies up factors' rates (LoRA+).
+    `by_name` holds tests of names with the rate of what passes; the first counts.
     """
 
     unet: float
@@ -33,6 +34,7 @@ class Rates:
     unet_plus: float | None = None
     text_encoder_plus: float | None = None
     block_weights: tuple[float, ...] | None = None
+    by_name: tuple[tuple[Callable[[str], bool], float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class LoadReport:
 class AdapterModule(nn.Module, ABC):
     """The adapter of one target: replaces the target module's `forward` while attached. The target is not a child, so it is neither saved nor moved.
 
-    `alpha` is a 0-dim buffer, since files carry it as a tensor; `scale` = alpha / rank, where alpha 0 counts as rank.
+    `alpha` is a 0-dim buffer, since files carry it as a tensor; `scale` = alpha / rank, where alpha 0 counts as rank. `factor` is scale times the
+    adapter's multiplier.
     """
 
     alpha: Tensor
@@ -63,17 +66,66 @@ class AdapterModule(nn.Module, ABC):
         self._restore: Callable[..., Tensor] | None = None
         self.attached = False
 
+    @property
+    def weight(self) -> Tensor:
+        """The target's own weight."""
+        return cast(nn.Parameter, self.target.module.weight)
+
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
-        """The target's output plus this adapter's part of it, times `factor`."""
+        """The target's output, changed by this adapter at its `factor`."""
 
     @abstractmethod
-    def delta(self) -> Tensor:
-        """Change of the target's weight at factor 1, in the weight's shape, float32."""
+    def change(self) -> Tensor:
+        """Change of the target's weight at multiplier 1, in the weight's shape, float32."""
 
-    @abstractmethod
-    def plus_parameters(self) -> list[nn.Parameter]:
+    def plus_parameters(self) -> list[nn.Parameter]:  # of most kinds
         """The parameters that LoRA+ trains faster."""
+        return []
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """The parameters that learn."""
+        return list(self.parameters())
+
+    def factors(self) -> list[nn.Parameter]:
+        """Parameters whose product the change is proportional to; none where it is not proportional to any."""
+        return []
+
+    @torch.no_grad()
+    def norm(self) -> Tensor:
+        """Frobenius norm of the change, 0-dim."""
+        return self.change().norm()
+
+    @torch.no_grad()
+    def shrink(self, ratio: Tensor) -> None:
+        """Multiply the change by `ratio`, shared out evenly among its factors."""
+        factors = self.factors()
+        for parameter in factors:
+            parameter.mul_(ratio ** (1 / len(factors)))
+
+    def strength_in(self, found: Mapping[str, Tensor]) -> float:
+        """alpha / rank as a file has it; without an alpha, or with 0, it is 1."""
+        alpha = found.get("alpha")
+        return 1.0 if alpha is None else float(alpha) / self.rank or 1.0
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        """Tensors as files of the ecosystem hold them, by the part of their key behind the target's name."""
+        return dict(self.state_dict())
+
+    @torch.no_grad()
+    def load_file(self, found: Mapping[str, Tensor]) -> bool:
+        """Take a file's tensors and keep their effect: where the file's alpha differs, a factor is scaled to make up for it, and True returned.
+
+        Raises:
+            ValueError: a tensor is missing or has another shape; the message names it.
+        """
+        own = {key: tensor for key, tensor in self.state_dict().items() if key != "alpha"}
+        copy_all(own, found)
+        ratio = self.strength_in(found) / self.scale
+        if math.isclose(ratio, 1.0, rel_tol=ALPHA_ROUNDING) or not self.factors():
+            return False
+        self.factors()[-1].mul_(ratio)
+        return True
 
     def attach(self) -> None:
         """Take the place of the target's `forward`. Adapters on one target are removed in the reverse order."""
@@ -94,8 +146,8 @@ class AdapterModule(nn.Module, ABC):
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Add `factor` times the change to the target's weight: computed in float32, stored in the weight's dtype."""
-        add_to_weight(self.target, self.delta(), self.factor)
+        """Write the change times the multiplier into the target's weight: computed in float32, stored in the weight's dtype."""
+        add_to_weight(self.target, self.change(), self.factor / self.scale)
 
 
 class Adapter(nn.Module):
@@ -151,25 +203,19 @@ class Adapter(nn.Module):
 
         A group without a rate is left out: its parameters are not trained.
         """
-        unet = [module for _, module in self._each() if not module.target.is_text]
-        groups = self._text_groups(rates)
+        named = [_rate_by_name(name, rates) for name, _ in self._each()]
+        rest = [module for place, (_, module) in zip(named, self._each(), strict=True) if place is None]
+        unet = [module for module in rest if not module.target.is_text]
+        groups = _text_groups(rest, rates)
+        for place, (_, rate) in enumerate(rates.by_name):
+            members = [module for found, (_, module) in zip(named, self._each(), strict=True) if found == place]
+            groups += _split(f"reg_lr_{place}", members, rate, rates.unet_plus)
         if rates.block_weights is None:
             return groups + _split("unet", unet, rates.unet, rates.unet_plus)
         for block in dict.fromkeys(module.target.block for module in unet):
             members = [module for module in unet if module.target.block == block]
             weight = 1.0 if block is None else rates.block_weights[block]
             groups += _split("unet" if block is None else f"unet_block{block}", members, rates.unet * weight, rates.unet_plus)
-        return groups
-
-    def _text_groups(self, rates: Rates) -> list[ParamGroup]:
-        """One group for all text encoders; where they have rates of their own, one each, numbered."""
-        if len(rates.text_encoders) == 1:
-            texts = [module for _, module in self._each() if module.target.is_text]
-            return _split("textencoder", texts, rates.text_encoders[0], rates.text_encoder_plus)
-        groups: list[ParamGroup] = []
-        for number, (part, rate) in enumerate(zip(("text_encoder", "text_encoder_2"), rates.text_encoders, strict=False), start=1):
-            texts = [module for _, module in self._each() if module.target.part == part]
-            groups += _split(f"textencoder {number}", texts, rate, rates.text_encoder_plus)
         return groups
 
     def load(self, tensors: Mapping[str, Tensor]) -> LoadReport:
@@ -181,19 +227,51 @@ class Adapter(nn.Module):
         present = {key.partition(".")[0] for key in tensors}
         rescaled = []
         for name, module in self._each():
-            if name not in present:
-                continue
-            own = module.state_dict()
-            found = {key: tensors[f"{name}.{key}"] for key in own if f"{name}.{key}" in tensors}
-            ratio = _strength(module, found) / module.scale
-            _copy(name, {key: value for key, value in own.items() if key != "alpha"}, found)
-            if not math.isclose(ratio, 1.0, rel_tol=ALPHA_ROUNDING):
+            if name in present and self._loaded(name, module, tensors):
                 rescaled.append(name)
-                with torch.no_grad():
-                    for parameter in module.plus_parameters():
-                        parameter.mul_(ratio)
         names = self.modules_by_name
         return LoadReport(tuple(n for n in names if n not in present), tuple(sorted(present - set(names))), tuple(rescaled))
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        """The tensors of the adapter's file by their keys."""
+        return {f"{name}.{key}": tensor for name, module in self._each() for key, tensor in module.file_tensors().items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Every parameter and buffer by its name: what resuming needs, which a file may hold in another form."""
+        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave. Raises ValueError for a tensor that is missing, too many or of another shape."""
+        own = self.state()
+        strange = sorted(set(state) - set(own))
+        if strange:
+            raise ValueError(f"{strange[0]} is none of its tensors")
+        copy_all(own, state)
+
+    @torch.no_grad()
+    def scale_norms(self, max_norm: float) -> tuple[int, float, float]:
+        """Shrink every module whose change has a Frobenius norm above `max_norm`.
+
+        Returns:
+            How many were shrunk, and mean and maximum norm afterwards. Reading these makes the accelerator wait: only with this option on.
+        """
+        modules = [module for _, module in self._each() if module.factors()]
+        if not modules:
+            return 0, 0.0, 0.0
+        norms = torch.stack([module.norm() for module in modules])
+        ratios = max_norm / norms.clamp(min=max_norm)
+        for module, ratio in zip(modules, ratios, strict=True):
+            module.shrink(ratio)
+        after = norms * ratios
+        return int((ratios < 1).sum()), float(after.mean()), float(after.max())
+
+    def _loaded(self, name: str, module: AdapterModule, tensors: Mapping[str, Tensor]) -> bool:
+        start = f"{name}."
+        try:
+            return module.load_file({key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)})
+        except ValueError as reason:
+            raise ValueError(f"{name}.{reason}") from reason
 
     def _each(self) -> Iterator[tuple[str, AdapterModule]]:
         yield from cast("dict[str, AdapterModule]", self._modules).items()
@@ -206,18 +284,13 @@ def add_to_weight(target: AdapterTarget, change: Tensor, factor: float) -> None:
     weight.copy_((weight.float() + factor * change.float().to(weight.device).view(weight.shape)).to(weight.dtype))
 
 
-def _strength(module: AdapterModule, found: Mapping[str, Tensor]) -> float:
-    """alpha / rank as a file has it; without an alpha, or with 0, it is 1."""
-    alpha = found.get("alpha")
-    return 1.0 if alpha is None else float(alpha) / module.rank or 1.0
-
-
-def _copy(name: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def copy_all(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Copy tensors by their keys. Raises ValueError for one that is missing or has another shape."""
     for key, tensor in own.items():
         if key not in found:
-            raise ValueError(f"{name} has no {key}")
+            raise ValueError(f"{key} is missing")
         if found[key].shape != tensor.shape:
-            raise ValueError(f"{name}.{key} is {tuple(found[key].shape)} in the file and {tuple(tensor.shape)} here")
+            raise ValueError(f"{key} is {tuple(found[key].shape)} in the file and {tuple(tensor.shape)} here")
         tensor.copy_(found[key])
 
 
@@ -226,8 +299,23 @@ def _split(name: str, modules: Sequence[AdapterModule], rate: float, plus: float
     if not modules or not rate:
         return []
     if not plus:
-        return [ParamGroup(name, [parameter for module in modules for parameter in module.parameters()], rate)]
+        return [ParamGroup(name, [parameter for module in modules for parameter in module.trained_parameters()], rate)]
     fast = [parameter for module in modules for parameter in module.plus_parameters()]
     known = {id(parameter) for parameter in fast}
-    slow = [parameter for module in modules for parameter in module.parameters() if id(parameter) not in known]
+    slow = [parameter for module in modules for parameter in module.trained_parameters() if id(parameter) not in known]
     return [ParamGroup(name, slow, rate), ParamGroup(f"{name} plus", fast, rate * plus)]
+
+
+def _rate_by_name(name: str, rates: Rates) -> int | None:
+    return next((place for place, (matches, _) in enumerate(rates.by_name) if matches(name)), None)
+
+
+def _text_groups(modules: Sequence[AdapterModule], rates: Rates) -> list[ParamGroup]:
+    """One group for all text encoders; where they have rates of their own, one each, numbered."""
+    if len(rates.text_encoders) == 1:
+        return _split("textencoder", [module for module in modules if module.target.is_text], rates.text_encoders[0], rates.text_encoder_plus)
+    groups: list[ParamGroup] = []
+    for number, (part, rate) in enumerate(zip(("text_encoder", "text_encoder_2"), rates.text_encoders, strict=False), start=1):
+        texts = [module for module in modules if module.target.part == part]
+        groups += _split(f"textencoder {number}", texts, rate, rates.text_encoder_plus)
+    return groups

@@ -1,4 +1,4 @@
-"""networks.lora: low-rank updates of linear layers and convolutions (LoRA, and LoCon with `conv_dim`).
+"""networks.lora and networks.lora_fa: low-rank updates of linear layers and convolutions (LoRA, and LoCon with `conv_dim`).
 
 Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685; LoRA+: Hayou et al. 2024, arXiv:2402.12354.
 """
@@ -6,36 +6,19 @@ Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", ar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.base import AdapterTarget
-from sd_scripts.networks.base import Adapter, AdapterModule, add_to_weight
-from sd_scripts.params.blocks import DEFAULT_RANK, UNET_25, BlockLayout, BlockRanks, block_ranks
-from sd_scripts.params.config import Config
-from sd_scripts.params.network import LoRAArgs, Network
-from sd_scripts.params.training import Training
+from sd_scripts.networks.base import copy_all
+from sd_scripts.networks.delta import DeltaModule, Dropouts
 from sd_scripts.survey.randomness import seed_for
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
-
-
-@dataclass(frozen=True, slots=True)
-class Dropouts:
-    """Chances while training: `neuron` of an activation between the factors, `rank` of a rank per item, `module` of the whole module."""
-
-    neuron: float = 0.0
-    rank: float = 0.0
-    module: float = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self.neuron or self.rank or self.module)
+START_DOWN, START_UP = "start_down", "start_up"
 
 
 class Factor(nn.Module):
@@ -46,58 +29,113 @@ class Factor(nn.Module):
         self.weight = nn.Parameter(weight)
 
 
-class LoRAModule(AdapterModule):
+class LoRAModule(DeltaModule):
     """`up(down(x)) * alpha / rank`, added to a linear layer's or convolution's output.
 
     down is (rank, in) or (rank, in, k, k) with the convolution's stride, padding and dilation; up is (out, rank) or (out, rank, 1, 1). Both
     are float32. Init: down Kaiming-uniform with a = √5, drawn on the CPU from a seed of its own name; up zero, so it starts without effect.
+
+    `kept` is (batch, rank), 0 or 1: ranks that take part in this step for each picture (T-LoRA); None: all.
     """
 
-    def __init__(self, target: AdapterTarget, rank: int, alpha: float, *, dropouts: Dropouts | None = None, seed: int = 0) -> None:
-        super().__init__(target, rank, alpha)
-        module = target.module
-        self.dropouts = dropouts or Dropouts()
-        outputs, inputs, *kernel = cast(nn.Parameter, module.weight).shape
-        down = torch.empty(rank, inputs, *kernel, dtype=torch.float32)
-        generator = torch.Generator().manual_seed(seed_for(seed, f"adapter init {target.name}"))
-        nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
-        self.lora_down = Factor(down)
+    def __init__(
+        self,
+        target: AdapterTarget,
+        rank: int,
+        alpha: float,
+        *,
+        dropouts: Dropouts | None = None,
+        seed: int = 0,
+        dora: bool = False,
+        pissa: bool = False,
+    ) -> None:
+        super().__init__(target, rank, alpha, dropouts=dropouts, dora=dora)
+        outputs, inputs, *kernel = self.weight.shape
+        self.lora_down = Factor(self._start(torch.empty(rank, inputs, *kernel), seed))
         self.lora_up = Factor(torch.zeros(outputs, rank, *(1 for _ in kernel), dtype=torch.float32))
-        self._conv = (module.stride, module.padding, module.dilation) if isinstance(module, nn.Conv2d) else None
+        self.kept: Tensor | None = None
+        self.pissa = pissa
+        if pissa:
+            self._start_from_weight()
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """See the class; `inputs` (..., in) for linear layers, (batch, in, height, width) for convolutions."""
-        plain, factor = self._plain(inputs), self.factor
-        if not factor:
-            return plain
-        dropping = self.training and self.dropouts
-        if dropping and dropping.module and torch.rand(1).item() < dropping.module:
-            return plain
-        down, up = self.lora_down.weight, self.lora_up.weight
-        if self._conv is None:
-            hidden = F.linear(inputs, down)
-            if dropping:
-                hidden, factor = self._drop(hidden, factor)
-            return plain.add_(F.linear(hidden, up), alpha=factor)
-        stride, padding, dilation = self._conv
-        hidden = F.conv2d(inputs, down, None, stride, padding, dilation)
-        if dropping:
-            hidden, factor = self._drop(hidden, factor)
-        return plain.add_(F.conv2d(hidden, up), alpha=factor)
+    def _start(self, down: Tensor, seed: int) -> Tensor:
+        nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=_generator(seed, self.target))
+        return down
+
+    def added(self, inputs: Tensor, factor: float) -> tuple[Tensor, float]:
+        """up(down(x)); with PiSSA less what that was at the start."""
+        added, factor = self._through(inputs, self.lora_down.weight, self.lora_up.weight, factor, dropping=bool(self.training and self.dropouts))
+        if self.pissa:
+            start, _ = self._through(inputs, self.get_buffer(START_DOWN), self.get_buffer(START_UP), factor, dropping=False)
+            added = added - start
+        return added, factor
 
     def delta(self) -> Tensor:
-        """up · down in the weight's shape, float32."""
-        down, up = self.lora_down.weight.detach().float(), self.lora_up.weight.detach().float()
-        return product(down, up)
+        """up · down in the weight's shape, float32; with PiSSA less what that was at the start."""
+        delta = product(self.lora_down.weight.detach().float(), self.lora_up.weight.detach().float())
+        return delta - product(self.get_buffer(START_DOWN), self.get_buffer(START_UP)) if self.pissa else delta
 
     def plus_parameters(self) -> list[nn.Parameter]:
         """The up factor."""
         return [self.lora_up.weight]
 
+    def factors(self) -> list[nn.Parameter]:
+        """Both factors; none where something is taken off their product, or rows are brought to a length."""
+        return [] if self.pissa or self.dora_scale is not None else [self.lora_down.weight, self.lora_up.weight]
+
     def norm(self) -> Tensor:
         """Frobenius norm of scale · up · down, 0-dim: √ of the sum of (upᵀup) ∘ (down downᵀ), which never builds the product."""
         down, up = self.lora_down.weight.flatten(1), self.lora_up.weight.flatten(1)
         return self.scale * ((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt()
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        """As trained. With PiSSA the difference to the start, as a LoRA of twice the rank: it works on the model as it was."""
+        tensors = super().file_tensors()
+        if self.pissa:
+            start_down, start_up = tensors.pop(START_DOWN), tensors.pop(START_UP)
+            tensors[DOWN] = torch.cat([tensors[DOWN], start_down])
+            tensors[UP] = torch.cat([tensors[UP], -start_up], dim=1)
+            tensors[ALPHA] = 2 * tensors[ALPHA]
+        return tensors
+
+    @torch.no_grad()
+    def load_file(self, found: Mapping[str, Tensor]) -> bool:
+        """Take a file's tensors; see `AdapterModule.load_file`."""
+        if not self.pissa:
+            return super().load_file(found)
+        halves = {DOWN: self.lora_down.weight, UP: self.lora_up.weight, START_DOWN: self.get_buffer(START_DOWN), START_UP: self.get_buffer(START_UP)}
+        whole = {key: found[key] for key in (DOWN, UP) if key in found}
+        if len(whole) < 2 or whole[DOWN].shape[0] != 2 * self.rank:
+            raise ValueError("it is no file of a PiSSA training with this rank")
+        parts = dict(zip((DOWN, START_DOWN), whole[DOWN].chunk(2), strict=True)) | dict(zip((UP, START_UP), whole[UP].chunk(2, dim=1), strict=True))
+        copy_all(halves, {**parts, START_UP: -parts[START_UP]})
+        return False
+
+    def _start_from_weight(self) -> None:
+        """PiSSA: the factors' product is the weight's best approximation of this rank. What it is at the start is taken off again, so that the model
+        begins as it was. Source: Meng et al. 2024, "PiSSA", arXiv:2404.02948, equations 2 to 4.
+        """
+        weight = self.weight.detach().float()
+        left, values, right = torch.linalg.svd(weight.flatten(1).cpu(), full_matrices=False)
+        roots = (values[: self.rank] / self.scale).clamp(min=0).sqrt()
+        down, up = self.lora_down.weight, self.lora_up.weight
+        with torch.no_grad():
+            down.zero_()[: len(roots)].copy_((roots[:, None] * right[: self.rank]).view(-1, *down.shape[1:]))
+            up.zero_()[:, : len(roots)].copy_((left[:, : self.rank] * roots).view(up.shape[0], -1, *up.shape[2:]))
+        self.register_buffer(START_DOWN, down.detach().clone())
+        self.register_buffer(START_UP, up.detach().clone())
+
+    def _through(self, inputs: Tensor, down: Tensor, up: Tensor, factor: float, *, dropping: bool) -> tuple[Tensor, float]:
+        if self.conv is None:
+            hidden = F.linear(inputs, down)
+        else:
+            stride, padding, dilation = self.conv
+            hidden = F.conv2d(inputs, down, None, stride, padding, dilation)
+        if dropping:
+            hidden, factor = self._drop(hidden, factor)
+        if self.kept is not None and self.training:
+            hidden = hidden * self._per_rank(self.kept, hidden)
+        return (F.linear(hidden, up) if self.conv is None else F.conv2d(hidden, up)), factor
 
     def _drop(self, hidden: Tensor, factor: float) -> tuple[Tensor, float]:
         """Dropout of activations, then of ranks per item; what remains of the ranks is scaled up to keep the expectation."""
@@ -105,32 +143,32 @@ class LoRAModule(AdapterModule):
             hidden = F.dropout(hidden, self.dropouts.neuron)
         if self.dropouts.rank:
             keep = torch.rand((hidden.shape[0], self.rank), device=hidden.device) > self.dropouts.rank
-            middle = (1,) * (hidden.dim() - 2)
-            shape = (hidden.shape[0], *middle, self.rank) if self._conv is None else (hidden.shape[0], self.rank, *middle)
-            hidden, factor = hidden * keep.view(shape), factor / (1 - self.dropouts.rank)
+            hidden, factor = hidden * self._per_rank(keep, hidden), factor / (1 - self.dropouts.rank)
         return hidden, factor
 
+    def _per_rank(self, mask: Tensor, hidden: Tensor) -> Tensor:
+        """(batch, rank) as it is multiplied with (batch, ..., rank) or (batch, rank, height, width)."""
+        middle = (1,) * (hidden.dim() - 2)
+        return mask.view(mask.shape[0], *middle, -1) if self.conv is None else mask.view(*mask.shape, *middle)
 
-class LoRA(Adapter):
-    """An adapter whose modules are all `LoRAModule`s."""
 
-    @torch.no_grad()
-    def scale_norms(self, max_norm: float) -> tuple[int, float, float]:
-        """Shrink both factors of every module whose scale · up · down has a Frobenius norm above `max_norm`.
+class LoRAFAModule(LoRAModule):
+    """LoRA whose down factor stays as it was drawn: half the numbers to train, and no need to keep the layer's inputs for its gradient.
 
-        Returns:
-            How many were shrunk, and mean and maximum norm afterwards. Reading these makes the accelerator wait: only with this option on.
-        """
-        modules = [module for _, module in self._each() if isinstance(module, LoRAModule)]
-        if not modules:
-            return 0, 0.0, 0.0
-        norms = torch.stack([module.norm() for module in modules])
-        ratios = max_norm / norms.clamp(min=max_norm)
-        for module, ratio in zip(modules, ratios.sqrt(), strict=True):
-            module.lora_down.weight.mul_(ratio)
-            module.lora_up.weight.mul_(ratio)
-        after = norms * ratios
-        return int((ratios < 1).sum()), float(after.mean()), float(after.max())
+    Init: down normal with deviation √(2 / (in + rank)). Source: Zhang et al. 2023, "LoRA-FA", arXiv:2308.03303.
+    """
+
+    def _start(self, down: Tensor, seed: int) -> Tensor:
+        deviation = math.sqrt(2 / (down.shape[1] + down.shape[0]))
+        return down.normal_(0, deviation, generator=_generator(seed, self.target))
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """All but the down factor."""
+        return [parameter for parameter in self.parameters() if parameter is not self.lora_down.weight]
+
+    def plus_parameters(self) -> list[nn.Parameter]:
+        """None: there is no slower one beside them."""
+        return []
 
 
 def product(down: Tensor, up: Tensor) -> Tensor:
@@ -138,77 +176,18 @@ def product(down: Tensor, up: Tensor) -> Tensor:
     return (up.flatten(1) @ down.flatten(1)).view(up.shape[0], *down.shape[1:])
 
 
-def build(config: Config, targets: Sequence[AdapterTarget], *, multiplier: float = 1.0, layout: BlockLayout = UNET_25) -> LoRA:
-    """The adapter that the options ask for, not yet applied. Its values do not depend on the order of `targets`.
+def kept_ranks(timesteps: Tensor, rank: int, *, least: int, exponent: float, steps: int = 1000) -> Tensor:
+    """Which ranks take part at each timestep, (batch, rank), float32: all at timestep 0, the first `least` at the last one.
 
-    Raises:
-        ConfigError: a block list has the wrong length or a wrong item, or no target gets a rank.
+    Source: Soboleva et al. 2025, "T-LoRA", arXiv:2507.05964: r(t) = ⌊(r - least) · ((T - t) / T)^exponent⌋ + least.
     """
-    network, arguments = config[Network], config[LoRAArgs]
-    ranks = block_ranks(network, arguments, layout)
-    chosen = [(target, *_rank_of(target, network, ranks)) for target in targets]
-    return _make(config, [(target, rank, alpha) for target, rank, alpha in chosen if rank], multiplier)
+    clean = ((steps - timesteps.float()) / steps).clamp(0, 1) ** exponent
+    ranks = ((rank - min(least, rank)) * clean).floor() + min(least, rank)
+    return (torch.arange(rank, device=timesteps.device) < ranks[:, None]).float()
 
 
-def build_from(config: Config, targets: Sequence[AdapterTarget], tensors: Mapping[str, Tensor], *, multiplier: float = 1.0) -> LoRA:
-    """An adapter with the modules, ranks and alphas of a file (`dim_from_weights`). Its factors are not loaded here.
-
-    Raises:
-        ConfigError: the file holds no factor for any target.
-    """
-    known = [target for target in targets if f"{target.name}.{DOWN}" in tensors]
-    if not known:
-        fix = "dim_from_weights takes a LoRA file of the same model type."
-        raise ConfigError("network_weights", "The file holds no LoRA for this model.", fix=fix)
-    return _make(config, [(target, tensors[f"{target.name}.{DOWN}"].shape[0], alpha_of(target.name, tensors)) for target in known], multiplier)
+def _generator(seed: int, target: AdapterTarget) -> torch.Generator:
+    return torch.Generator().manual_seed(seed_for(seed, f"adapter init {target.name}"))
 
 
-def merge_file(targets: Sequence[AdapterTarget], tensors: Mapping[str, Tensor], multiplier: float) -> tuple[str, ...]:
-    """Merge a LoRA file into the targets' weights in float32: W += multiplier · alpha / rank · up · down.
-
-    Returns:
-        Names in the file that have no target.
-
-    Raises:
-        ValueError: a factor does not fit its target, or no name fits.
-    """
-    names = {key.partition(".")[0] for key in tensors}
-    found = [target for target in targets if target.name in names]
-    if not found:
-        raise ValueError("no name in it belongs to this model")
-    for target in found:
-        down, up = tensors.get(f"{target.name}.{DOWN}"), tensors.get(f"{target.name}.{UP}")
-        if down is None or up is None:
-            raise ValueError(f"{target.name} has no {DOWN if down is None else UP}")
-        change, shape = product(down.float(), up.float()), cast(nn.Parameter, target.module.weight).shape
-        if change.numel() != shape.numel() or change.shape[0] != shape[0]:
-            raise ValueError(f"{target.name} is {tuple(change.shape)} in the file and {tuple(shape)} in the model")
-        add_to_weight(target, change, multiplier * (alpha_of(target.name, tensors) or down.shape[0]) / down.shape[0])
-    return tuple(sorted(names - {target.name for target in found}))
-
-
-def alpha_of(name: str, tensors: Mapping[str, Tensor]) -> float:
-    """A file's alpha of one module; 0, which means the rank, where the file has none."""
-    alpha = tensors.get(f"{name}.{ALPHA}")
-    return 0.0 if alpha is None else float(alpha)
-
-
-def _rank_of(target: AdapterTarget, network: Network, ranks: BlockRanks) -> tuple[int, float]:
-    """Rank (0: no adapter) and alpha of one target."""
-    if target.conv and ranks.conv_ranks is None:
-        return 0, 0.0
-    if target.block is None:
-        return (DEFAULT_RANK if network.network_dim is None else network.network_dim), network.network_alpha
-    if target.kind == "conv3x3":
-        return (ranks.conv_ranks or ranks.ranks)[target.block], ranks.conv_alphas[target.block]
-    return ranks.ranks[target.block], ranks.alphas[target.block]
-
-
-def _make(config: Config, chosen: Sequence[tuple[AdapterTarget, int, float]], multiplier: float) -> LoRA:
-    if not chosen:
-        fix = "Check network_dim, block_dims and the *_lr_weight lists."
-        raise ConfigError("network_module", "No module of the model would get an adapter.", fix=fix)
-    network, arguments = config[Network], config[LoRAArgs]
-    dropouts = Dropouts(network.network_dropout or 0.0, arguments.rank_dropout or 0.0, arguments.module_dropout or 0.0)
-    seed = config[Training].seed or 0
-    return LoRA((LoRAModule(target, rank, alpha, dropouts=dropouts, seed=seed) for target, rank, alpha in chosen), multiplier=multiplier)
+__all__ = ["ALPHA", "DOWN", "UP", "Dropouts", "LoRAFAModule", "LoRAModule", "kept_ranks", "product"]

@@ -19,10 +19,11 @@ from sd_scripts.params.images import Augmentation, Images
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.logging import Logging
 from sd_scripts.params.loss import Loss, SNRWeight
+from sd_scripts.params.lycoris import LycorisArgs
 from sd_scripts.params.memory import Attention, Compile, FrozenPrecision, Memory, Precision
 from sd_scripts.params.metadata import Metadata
 from sd_scripts.params.model import ModelFiles, SDModel, SourceModel
-from sd_scripts.params.network import LoRAArgs, Network
+from sd_scripts.params.network import AdapterArgs, LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.preservation import OutputPreservation
@@ -105,6 +106,8 @@ LORA_SECTIONS = (
     LRSchedule,
     Network,
     LoRAArgs,
+    AdapterArgs,
+    LycorisArgs,
     ClipText,
     Precision,
     FrozenPrecision,
@@ -131,7 +134,7 @@ LORA_SECTIONS = (
     ConfigFile,
 )
 
-_ADAPTER_ONLY = (Network, LoRAArgs, FrozenPrecision, OutputPreservation, AdapterFile, Validation)
+_ADAPTER_ONLY = (Network, LoRAArgs, AdapterArgs, LycorisArgs, FrozenPrecision, OutputPreservation, AdapterFile, Validation)
 
 
 def _whole_model(*more: type, without: tuple[type, ...] = ()) -> tuple[type, ...]:

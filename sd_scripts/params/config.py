@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.meaning import resolved
-from sd_scripts.params.network import LORA_MODULE
+from sd_scripts.params.network import LORA_MODULE, MODULES
 from sd_scripts.params.problem import Problem
 from sd_scripts.params.spec import Parameter, section_of
 from sd_scripts.params.values import key_value, nearest, typed
@@ -86,21 +86,29 @@ def _typed_values(command: Command, given: Mapping[str, object]) -> Iterator[tup
 def _network_words(command: Command, values: Mapping[str, object]) -> tuple[tuple[str, ...], dict[str, object]]:
     """The words of `network_args`, and the typed values of those that the chosen network module declares."""
     words = cast("tuple[str, ...]", values.get("network_args", ()))
-    if values.get("network_module", LORA_MODULE) != LORA_MODULE:
+    module = values.get("network_module", LORA_MODULE)
+    if module not in MODULES:
         return words, {}
     known = _list_parameters(command, "list:network_args")
+    own = [name for name, parameter in known.items() if takes(parameter, module)]
     parsed: dict[str, object] = {}
     for word in words:
         key, text = key_value("network_args", word)
         if key not in known:
-            near = nearest(key, known)
+            near = nearest(key, own)
             raise ConfigError(
-                "network_args", f"{LORA_MODULE} has no argument {key!r}.", fix=f"Did you mean {near}?" if near else f"It takes {', '.join(known)}."
+                "network_args", f"{module} has no argument {key!r}.", fix=f"Did you mean {near}?" if near else f"It takes {', '.join(own)}."
             )
         if key in parsed:
             raise ConfigError("network_args", f"{key!r} is given twice.", fix="Keep one of them.")
         parsed[key] = typed(known[key], text)
     return words, {key: value for key, value in parsed.items() if value is not None}
+
+
+def takes(parameter: Parameter, module: object) -> bool:
+    """Whether the adapter called `module` has this argument."""
+    takers = (parameter.hints.when or {}).get("network_module", module)
+    return module in takers if isinstance(takers, tuple) else module == takers
 
 
 def _words_of(command: Command, values: Mapping[str, object], rest: tuple[str, ...]) -> dict[str, object]:

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from sd_scripts.params.spec import param, section
 
-LORA_MODULE = "networks.lora"
+LORA_MODULE, LORA_FA_MODULE, DYLORA_MODULE = "networks.lora", "networks.lora_fa", "networks.dylora"
+LOHA_MODULE, LOKR_MODULE, OFT_MODULE = "networks.loha", "networks.lokr", "networks.oft"
+LYCORIS_MODULE = "lycoris.kohya"
+OWN_MODULES = (LORA_MODULE, LORA_FA_MODULE, DYLORA_MODULE, LOHA_MODULE, LOKR_MODULE, OFT_MODULE)
+"""Adapters that are built here; `LYCORIS_MODULE` is a package's."""
+MODULES = (*OWN_MODULES, LYCORIS_MODULE)
+PRODUCTS = (LORA_MODULE, LORA_FA_MODULE)
+"""Adapters that are a product of two factors."""
+DELTAS = (*PRODUCTS, LOHA_MODULE, LOKR_MODULE)
+"""Adapters that add something to a layer's weight."""
+RANKED = (*DELTAS, DYLORA_MODULE)
+"""Adapters with a rank for each layer."""
 
+_WITH_FAST_FACTOR = (LORA_MODULE, DYLORA_MODULE, LOHA_MODULE, LOKR_MODULE, LYCORIS_MODULE)
+"""Adapters of which LoRA+ can train a part faster."""
 BLOCKS_WITHOUT_ATTENTION = {
     "sd": (0, 3, 6, 9, 10, 11, 13, 14, 15),
     "sdxl": (0, 1, 2, 3, 6, 10, 12, 19, 20, 21, 22),
@@ -18,7 +31,10 @@ class Network:
     """The adapter that is trained."""
 
     network_module: str | None = param(
-        None, "The kind of adapter. networks.lora is the LoRA that every program loads.", label="Adapter", suggestions=(LORA_MODULE,)
+        None,
+        "The kind of adapter. networks.lora is the LoRA that every program loads; LoHa and LoKr hold more in small files, OFT turns weights.",
+        label="Adapter",
+        suggestions=MODULES,
     )
     network_dim: int | None = param(
         None,
@@ -89,9 +105,9 @@ class Network:
     )
 
 
-@section("LoRA blocks and dropout", sink="list:network_args", when={"network_module": LORA_MODULE})
+@section("LoRA blocks and dropout", sink="list:network_args")
 class LoRAArgs:
-    """Typed form of `network_args` for `networks.lora`: kohya's `key=value` words."""
+    """Typed form of `network_args`, kohya's `key=value` words: what several adapters take."""
 
     conv_dim: int | None = param(
         None,
@@ -99,11 +115,27 @@ class LoRAArgs:
         label="Conv rank",
         min=1,
         step=1,
+        when={"network_module": (*RANKED, LYCORIS_MODULE)},
     )
-    conv_alpha: float | None = param(None, "Alpha of the convolutions. Empty: 1.", label="Conv alpha", min=0, step=1, when={"conv_dim": True})
-    rank_dropout: float | None = param(None, "Share of ranks switched off at random for each picture.", min=0, max=1, step=0.05)
+    conv_alpha: float | None = param(
+        None,
+        "Alpha of the convolutions. Empty: 1.",
+        label="Conv alpha",
+        min=0,
+        step=1,
+        when={"network_module": (*RANKED, LYCORIS_MODULE), "conv_dim": True},
+    )
+    rank_dropout: float | None = param(
+        None, "Share of ranks switched off at random for each picture.", min=0, max=1, step=0.05, when={"network_module": (*DELTAS, LYCORIS_MODULE)}
+    )
     module_dropout: float | None = param(
-        None, "Share of whole LoRA layers switched off at random in each step.", label="Layer dropout", min=0, max=1, step=0.05
+        None,
+        "Share of whole LoRA layers switched off at random in each step.",
+        label="Layer dropout",
+        min=0,
+        max=1,
+        step=0.05,
+        when={"network_module": (*DELTAS, LYCORIS_MODULE)},
     )
     loraplus_lr_ratio: float | None = param(
         None,
@@ -111,36 +143,156 @@ class LoRAArgs:
         label="LoRA+ ratio",
         min=0,
         step=1,
+        when={"network_module": _WITH_FAST_FACTOR},
     )
-    loraplus_unet_lr_ratio: float | None = param(None, "LoRA+ ratio of the U-Net alone.", label="LoRA+ ratio, U-Net", min=0, step=1)
+    loraplus_unet_lr_ratio: float | None = param(
+        None, "LoRA+ ratio of the U-Net alone.", label="LoRA+ ratio, U-Net", min=0, step=1, when={"network_module": _WITH_FAST_FACTOR}
+    )
     loraplus_text_encoder_lr_ratio: float | None = param(
-        None, "LoRA+ ratio of the text encoder alone.", label="LoRA+ ratio, text encoder", min=0, step=1
+        None, "LoRA+ ratio of the text encoder alone.", label="LoRA+ ratio, text encoder", min=0, step=1, when={"network_module": _WITH_FAST_FACTOR}
     )
     block_dims: str | None = param(
         None,
         "Rank of each of the 25 U-Net blocks, separated by commas: 12 down, 1 mid, 12 up. Nine of them have no attention and ignore it.",
         label="Block ranks",
+        when={"network_module": RANKED},
     )
     block_alphas: str | None = param(
-        None, "Alpha of each of the 25 U-Net blocks. Empty: alpha for all.", label="Block alphas", when={"block_dims": True}
+        None, "Alpha of each of the 25 U-Net blocks. Empty: alpha for all.", label="Block alphas", when={"network_module": RANKED, "block_dims": True}
     )
-    conv_block_dims: str | None = param(None, "Conv rank of each of the 25 U-Net blocks.", label="Block conv ranks")
+    conv_block_dims: str | None = param(None, "Conv rank of each of the 25 U-Net blocks.", label="Block conv ranks", when={"network_module": RANKED})
     conv_block_alphas: str | None = param(
-        None, "Conv alpha of each of the 25 U-Net blocks.", label="Block conv alphas", when={"conv_block_dims": True}
+        None, "Conv alpha of each of the 25 U-Net blocks.", label="Block conv alphas", when={"network_module": RANKED, "conv_block_dims": True}
     )
     down_lr_weight: str | None = param(
         None,
         "Factors of the rate for the 12 down blocks, or one of cosine, sine, linear, reverse_linear, zeros, optionally with +base.",
         label="Down block weights",
         suggestions=("cosine", "sine", "linear", "reverse_linear", "zeros"),
+        when={"network_module": RANKED},
     )
-    mid_lr_weight: str | None = param(None, "Factor of the rate for the mid block.", label="Mid block weight")
+    mid_lr_weight: str | None = param(None, "Factor of the rate for the mid block.", label="Mid block weight", when={"network_module": RANKED})
     up_lr_weight: str | None = param(
         None,
         "Factors of the rate for the 12 up blocks, as for the down blocks.",
         label="Up block weights",
         suggestions=("cosine", "sine", "linear", "reverse_linear", "zeros"),
+        when={"network_module": RANKED},
     )
     block_lr_zero_threshold: float | None = param(
-        None, "Blocks whose factor is this or less get no LoRA at all. Empty: 0.", label="Drop blocks up to weight", min=0, step=0.05
+        None,
+        "Blocks whose factor is this or less get no LoRA at all. Empty: 0.",
+        label="Drop blocks up to weight",
+        min=0,
+        step=0.05,
+        when={"network_module": RANKED},
+    )
+
+
+@section("Kind of adapter", sink="list:network_args")
+class AdapterArgs:
+    """Typed form of `network_args`: what only some adapters take, and which layers get one."""
+
+    dora_wd: bool = param(
+        False,
+        "DoRA: learn the length of each row of a weight apart from its direction. Often closer to full training; each step takes longer.",
+        label="DoRA",
+        when={"network_module": (*DELTAS, LYCORIS_MODULE)},
+    )
+    rs_lora: bool = param(
+        False,
+        "Divide alpha by the root of the rank instead of the rank, so that high ranks learn as fast as low ones. Other programs see the same LoRA.",
+        label="Rank-stabilised",
+        when={"network_module": (*DELTAS, LYCORIS_MODULE)},
+    )
+    pissa: bool = param(
+        False,
+        "Start from the strongest directions of the model's own weights (PiSSA) instead of from nothing: learns faster. The file has twice the rank.",
+        label="PiSSA start",
+        when={"network_module": LORA_MODULE},
+        own=True,
+    )
+    tlora_min_rank: int | None = param(
+        None,
+        "T-LoRA: noisy timesteps train only the first ranks, at least this many; clean ones train all. Against learning poses by heart. Empty: off.",
+        label="T-LoRA least rank",
+        min=1,
+        step=1,
+        when={"network_module": PRODUCTS},
+        own=True,
+    )
+    tlora_alpha: float = param(
+        1.0,
+        "How fast the ranks come with clean timesteps; above 1 later, below 1 earlier.",
+        label="T-LoRA curve",
+        min=0,
+        exclusive_min=True,
+        step=0.1,
+        when={"network_module": PRODUCTS, "tlora_min_rank": True},
+        own=True,
+    )
+    unit: int = param(
+        1,
+        "Ranks that learn together in a step. The rank must be a multiple.",
+        label="Ranks at once",
+        min=1,
+        step=1,
+        when={"network_module": DYLORA_MODULE},
+    )
+    factor: int = param(
+        -1,
+        "Into how large parts each side of a weight is split, at most. Smaller holds more and makes larger files. -1: about the root.",
+        label="Factor",
+        min=-1,
+        step=1,
+        when={"network_module": (LOKR_MODULE, LYCORIS_MODULE)},
+    )
+    decompose_both: bool = param(
+        False,
+        "Make the small matrix a product too: smaller files.",
+        label="Decompose both",
+        when={"network_module": (LOKR_MODULE, LYCORIS_MODULE)},
+    )
+    full_matrix: bool = param(
+        False,
+        "Use the large matrix whole, whatever the rank: holds most, largest file.",
+        label="Whole matrix",
+        when={"network_module": (LOKR_MODULE, LYCORIS_MODULE)},
+    )
+    use_tucker: bool = param(
+        False,
+        "Tucker decomposition of 3x3 convolutions: much smaller there. Needs a conv rank.",
+        label="Tucker",
+        when={"network_module": (LOHA_MODULE, LOKR_MODULE, LYCORIS_MODULE)},
+    )
+    enable_all_linear: bool = param(
+        False,
+        "Turn all linear layers of the attention blocks, not only queries, keys, values.",
+        label="All linear layers",
+        when={"network_module": OFT_MODULE},
+    )
+    enable_conv: bool = param(False, "Turn the convolutions too.", label="Convolutions", when={"network_module": OFT_MODULE})
+    include_patterns: str | None = param(
+        None,
+        "Train only layers whose name matches one of these, separated by commas: *attn1* or a regular expression. The plan lists what is trained.",
+        label="Only layers",
+        when={"network_module": OWN_MODULES},
+    )
+    exclude_patterns: str | None = param(
+        None,
+        "Leave out layers whose name matches one of these. A layer that is named under both is trained.",
+        label="Without layers",
+        when={"network_module": OWN_MODULES},
+    )
+    network_reg_dims: str | None = param(
+        None,
+        "Other ranks for layers whose name matches, such as *attn2*=16,*ff*=4. The first that matches counts.",
+        label="Ranks by name",
+        when={"network_module": RANKED},
+    )
+    network_reg_lrs: str | None = param(
+        None,
+        "Other learning rates for layers whose name matches, such as *attn2*=1e-4. The first that matches counts.",
+        label="Rates by name",
+        when={"network_module": OWN_MODULES},
     )

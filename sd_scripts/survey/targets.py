@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sd_scripts.params.blocks import DEFAULT_RANK, BlockRanks, block_ranks
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.families.facts import AdapterPlace
-from sd_scripts.params.network import LORA_MODULE, LoRAArgs, Network
+from sd_scripts.params.layers import Layer, LayerRules
+from sd_scripts.params.network import LOHA_MODULE, LORA_FA_MODULE, LYCORIS_MODULE, OFT_MODULE, PRODUCTS, RANKED, AdapterArgs, Network
 from sd_scripts.params.saving import Saving
 from sd_scripts.survey.header import Header
 
@@ -17,16 +20,37 @@ _ENTRY_BYTES = 62
 """Bytes of one tensor's entry in a safetensors header, apart from its name."""
 _METADATA_BYTES = 6000
 _SAVED_BYTES = {"fp16": 2, "bf16": 2}
+_KINDS = re.compile(r"(attn\d|self_attn|ff|mlp|proj_in|proj_out|resnets|samplers|in_layers|out_layers|emb_layers|skip_connection|_op$|conv$)")
+_WORDS = {
+    "attn1": "self-attention", "self_attn": "self-attention", "attn2": "attention to the caption", "ff": "feed-forward", "mlp": "feed-forward",
+    "proj_in": "projections", "proj_out": "projections",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One line of the table of what is trained: layers of one sort with the same rank."""
+
+    part: str
+    sort: str
+    rank: int
+    layers: int
+    parameters: int
+
+    def line(self) -> str:
+        """The row for people."""
+        return f"{self.part}, {self.sort}: {self.layers:,} layers, rank {self.rank}, {self.parameters:,} numbers"
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterSize:
-    """What a LoRA with the config's options holds. `file_bytes` is an estimate within a few kB."""
+    """What an adapter with the config's options holds. `file_bytes` is an estimate within a few kB, for a LoRA; `rows` is the table of its layers."""
 
     unet_modules: int
     text_encoder_modules: int
     parameters: int
     file_bytes: int
+    rows: tuple[LayerRow, ...] = ()
 
 
 def adapter_size(config: Config, header: Header) -> AdapterSize | None:
@@ -38,23 +62,91 @@ def adapter_size(config: Config, header: Header) -> AdapterSize | None:
     if Network not in config:
         return None
     network = config[Network]
-    if network.network_module != LORA_MODULE or network.dim_from_weights:
+    if network.network_module not in (*RANKED, OFT_MODULE) or network.dim_from_weights:
         return None
     family = FAMILIES[config.command.family]
-    ranks = block_ranks(network, config[LoRAArgs], family.blocks)
-    chosen = [(target, rank) for target in family.places(header.tensors) if (rank := _rank(target, network, ranks))]
-    parameters = sum(target.parameters(rank) for target, rank in chosen)
-    names = sum(len(target.name) + 1 + len(suffix) + _ENTRY_BYTES for target, _ in chosen for suffix in _SUFFIXES)
+    rules = LayerRules.of(config, family.blocks)
+    chosen = [(place, rank) for place in family.places(header.tensors) if (rank := _rank(place, network, rules))]
+    sizes = [_parameters(config, place, rank) for place, rank in chosen]
+    parameters = sum(sizes)
+    saved = sum(_saved(config, place, rank) for place, rank in chosen)
+    names = sum(len(place.name) + 1 + len(suffix) + _ENTRY_BYTES for place, _ in chosen for suffix in _SUFFIXES)
     value_bytes = _SAVED_BYTES.get(config[Saving].save_precision or "", 4)
-    unet = sum(target.part == "unet" for target, _ in chosen)
-    return AdapterSize(unet, len(chosen) - unet, parameters, (parameters + len(chosen)) * value_bytes + names + _METADATA_BYTES)
+    unet = sum(place.part == "unet" for place, _ in chosen)
+    rows = _rows((place, rank, size) for (place, rank), size in zip(chosen, sizes, strict=True))
+    return AdapterSize(unet, len(chosen) - unet, parameters, (saved + len(chosen)) * value_bytes + names + _METADATA_BYTES, rows)
 
 
-def _rank(target: AdapterPlace, network: Network, ranks: BlockRanks) -> int:
-    """Rank of the adapter at `target`, 0 for none."""
-    if target.block is None:
-        rank = DEFAULT_RANK if network.network_dim is None else network.network_dim
-        return 0 if network.network_train_unet_only else rank
-    if network.network_train_text_encoder_only or (target.needs_conv and ranks.conv_ranks is None):
+def _rank(place: AdapterPlace, network: Network, rules: LayerRules) -> int:
+    """Rank of the adapter at `place`, 0 for none."""
+    if network.network_train_unet_only if place.block is None else network.network_train_text_encoder_only:
         return 0
-    return (ranks.conv_ranks or ranks.ranks)[target.block] if target.is_large_conv else ranks.ranks[target.block]
+    return rules.rank_and_alpha(Layer(place.name, place.block, place.is_large_conv, place.needs_conv))[0]
+
+
+def _parameters(config: Config, place: AdapterPlace, rank: int) -> int:
+    """Trained numbers of one layer's adapter."""
+    module, arguments = config[Network].network_module, config[AdapterArgs]
+    if module == LORA_FA_MODULE:
+        count = rank * place.shape[0]
+    else:
+        count = _saved(config, place, rank) // (2 if arguments.pissa else 1)
+    return count + (place.shape[0] if arguments.dora_wd else 0)
+
+
+def _saved(config: Config, place: AdapterPlace, rank: int) -> int:
+    """Numbers in the file of one layer's adapter, apart from alpha."""
+    module, arguments = config[Network].network_module, config[AdapterArgs]
+    outputs, inputs, area = place.shape[0], place.shape[1], math.prod(place.shape[2:])
+    if module == OFT_MODULE:
+        return outputs * (outputs // rank)
+    if module == LOHA_MODULE:
+        tucker = arguments.use_tucker and area > 1
+        return 2 * rank * (outputs + (inputs + rank * area if tucker else inputs * area))
+    if module in (*PRODUCTS, LYCORIS_MODULE) or module == "networks.dylora":
+        return place.parameters(rank) * (2 if arguments.pissa else 1)
+    return _kronecker(arguments, (outputs, inputs, area), rank)
+
+
+def _kronecker(arguments: AdapterArgs, sides: tuple[int, int, int], rank: int) -> int:
+    outputs, inputs, area = sides
+    (out_1, out_2), (in_1, in_2) = split_side(outputs, arguments.factor), split_side(inputs, arguments.factor)
+    both = arguments.decompose_both and not arguments.full_matrix and rank < max(out_1, in_1) / 2
+    small = rank * (out_1 + in_1) if both else out_1 * in_1
+    if arguments.full_matrix or rank >= max(out_2, in_2) / 2:
+        return small + out_2 * in_2 * area
+    tucker = arguments.use_tucker and area > 1
+    return small + rank * (out_2 + (in_2 + rank * area if tucker else in_2 * area))
+
+
+def split_side(size: int, factor: int) -> tuple[int, int]:
+    """A side of a weight as small · large for LoKr: the small part is `factor` where that divides it, else the largest divisor up to factor and root.
+
+    -1 means no other limit than the root.
+    """
+    if factor > 0 and size % factor == 0:
+        return min(factor, size // factor), max(factor, size // factor)
+    most = math.isqrt(size) if factor < 0 else min(factor, math.isqrt(size))
+    small = next(divisor for divisor in range(max(1, most), 0, -1) if size % divisor == 0)
+    return small, size // small
+
+
+def _rows(chosen: Iterable[tuple[AdapterPlace, int, int]]) -> tuple[LayerRow, ...]:
+    """Layers of one sort and rank together, in order of appearance."""
+    counts: dict[tuple[str, str, int], tuple[int, int]] = {}
+    for place, rank, size in chosen:
+        key = (_part(place.part), _sort(place), rank)
+        layers, parameters = counts.get(key, (0, 0))
+        counts[key] = (layers + 1, parameters + size)
+    return tuple(LayerRow(*key, *count) for key, count in counts.items())
+
+
+def _part(part: str) -> str:
+    return {"unet": "U-Net", "text_encoder": "text encoder", "text_encoder_2": "text encoder 2"}[part]
+
+
+def _sort(place: AdapterPlace) -> str:
+    if place.needs_conv:
+        return "convolutions"
+    found = _KINDS.search(place.name)
+    return _WORDS.get(found[1], "other layers") if found else "other layers"

@@ -16,14 +16,17 @@ from sd_scripts.library.families.base import AdapterTarget, Family
 from sd_scripts.library.methods.base import ADAPTER, FileKind
 from sd_scripts.library.optim.groups import ParamGroup
 from sd_scripts.library.weights_file import SavedFile, read_weights, save_weights
+from sd_scripts.networks.base import Adapter as Modules
 from sd_scripts.networks.base import LoadReport, Rates
-from sd_scripts.networks.lora import LoRA
-from sd_scripts.networks.registry import adapter_type
+from sd_scripts.networks.build import build, build_from, merge_file
+from sd_scripts.networks.convert import to_kohya
+from sd_scripts.networks.lora import LoRAModule, kept_ranks
 from sd_scripts.params.blocks import lr_weights
 from sd_scripts.params.config import Config, network_words
 from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.layers import by_name
 from sd_scripts.params.memory import Precision
-from sd_scripts.params.network import LoRAArgs, Network
+from sd_scripts.params.network import AdapterArgs, LoRAArgs, Network
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, warning
 from sd_scripts.params.values import key_value
@@ -36,11 +39,11 @@ class Adapter:
     """The method behind `*_train_network.py`: the model stays as it is; an adapter on its layers is trained, and saved alone."""
 
     file_kind: ClassVar[FileKind] = ADAPTER
-    adapter: LoRA
+    adapter: Modules
 
     def __init__(self, config: Config, family: Family) -> None:
         self.config, self.family = config, family
-        self.network, self.arguments = config[Network], config[LoRAArgs]
+        self.network, self.arguments, self.kinds = config[Network], config[LoRAArgs], config[AdapterArgs]
         self._blocks = FAMILIES[config.command.family].blocks
         self.notes: tuple[Problem, ...] = ()
         self._groups: list[ParamGroup] = []
@@ -57,14 +60,15 @@ class Adapter:
             ConfigError: the options give no adapter, or a file's ranks are not the configured ones.
             DataError: a weight file cannot be read, or belongs to another model.
         """
-        kind, targets = adapter_type(self.config), self.family.targets()
+        targets = self.family.targets()
         self._merge_base_weights(targets)
         wanted = [target for target in targets if self._trains(target.part)]
-        tensors = self._network_weights()
+        tensors = self._renamed(self._network_weights(), targets)
         if self.network.dim_from_weights:
-            self.adapter = kind.build_from(self.config, wanted, tensors)
+            self.adapter = build_from(self.config, wanted, tensors)
         else:
-            self.adapter = kind.build(self.config, wanted, layout=self._blocks)
+            self.adapter = build(self.config, wanted, layout=self._blocks)
+        self._masked = [module for module in self.adapter.modules_by_name.values() if isinstance(module, LoRAModule) and not module.target.is_text]
         if tensors:
             self._load(tensors)
         self.adapter.to(device=next(self.family.unet.parameters()).device, dtype=_dtype(self.config[Precision]))
@@ -102,6 +106,17 @@ class Adapter:
             if group.name.startswith("textencoder"):
                 _train(group, step < stop)
 
+    def before_predict(self, timesteps: Tensor) -> None:
+        """T-LoRA: which ranks take part for each picture of the micro-batch."""
+        least = self.kinds.tlora_min_rank
+        if least is None:
+            return
+        masks: dict[int, Tensor] = {}
+        for module in self._masked:
+            if module.rank not in masks:
+                masks[module.rank] = kept_ranks(timesteps, module.rank, least=least, exponent=self.kinds.tlora_alpha)
+            module.kept = masks[module.rank]
+
     def after_step(self) -> Mapping[str, float]:
         """Apply `scale_weight_norms` and return what it did, for the log."""
         if not self.network.scale_weight_norms:
@@ -127,8 +142,8 @@ class Adapter:
             self.adapter.multiplier = multiplier
 
     def tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
-        """`<name>.lora_down.weight`, `<name>.lora_up.weight`, `<name>.alpha`, on the CPU, all in `save_dtype` (None: as trained). Copies."""
-        return {key: tensor.detach().to("cpu", save_dtype, copy=True).contiguous() for key, tensor in self.adapter.state_dict().items()}
+        """`<name>.lora_down.weight` and the like, `<name>.alpha`, on the CPU, all in `save_dtype` (None: as trained). Copies."""
+        return {key: tensor.detach().to("cpu", save_dtype, copy=True).contiguous() for key, tensor in self.adapter.file_tensors().items()}
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, counts: tuple[int, int]) -> SavedFile:
         """One file. The counts stand in its metadata."""
@@ -136,14 +151,14 @@ class Adapter:
 
     def state_dict(self) -> dict[str, Any]:
         """The adapter's tensors as trained."""
-        return self.tensors(None)
+        return {key: tensor.detach().to("cpu", copy=True) for key, tensor in self.adapter.state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave. Raises DataError if its keys or shapes are another adapter's."""
         try:
-            self.adapter.load_state_dict(dict(state))
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()[:200]
+            self.adapter.load_state(state)
+        except ValueError as error:
+            reason = str(error)[:200]
             raise DataError(f"The state does not fit this adapter ({reason}).", fix="Resume with the network options it was saved with.") from error
 
     def metadata(self) -> dict[str, str]:
@@ -175,13 +190,18 @@ class Adapter:
     def _merge_base_weights(self, targets: Sequence[AdapterTarget]) -> None:
         given = self.network.base_weights_multiplier or ()
         for index, name in enumerate(self.network.base_weights or ()):
-            tensors, _ = read_weights(Path(name))
+            tensors = self._renamed(read_weights(Path(name))[0], targets)
             try:
-                unknown = adapter_type(self.config).merge_file(targets, tensors, given[index] if index < len(given) else 1.0)
+                unknown = merge_file(targets, tensors, given[index] if index < len(given) else 1.0)
             except ValueError as error:
-                fix = "base_weights takes LoRA files of the same model type."
+                fix = "base_weights takes adapters of the same model type."
                 raise DataError(f"It cannot be merged into this model: {error}.", fix=fix, path=name) from error
             self._note("base_weights", f"{Path(name).name} names modules that this model does not have", unknown, "They were left out.")
+
+    def _renamed(self, tensors: Mapping[str, Tensor], targets: Sequence[AdapterTarget]) -> dict[str, Tensor]:
+        """Another program's file under kohya's names."""
+        parts = dict(zip(("text_encoder", "text_encoder_2"), self.family.text_encoders, strict=False))
+        return to_kohya(tensors, targets, {"unet": self.family.unet, **parts})
 
     def _network_weights(self) -> dict[str, Tensor]:
         if self.network.network_weights:
@@ -220,6 +240,7 @@ class Adapter:
             unet_plus=arguments.loraplus_unet_lr_ratio or arguments.loraplus_lr_ratio,
             text_encoder_plus=arguments.loraplus_text_encoder_lr_ratio or arguments.loraplus_lr_ratio,
             block_weights=lr_weights(arguments, self._blocks),
+            by_name=by_name("network_reg_lrs", self.kinds.network_reg_lrs),
         )
 
 

@@ -63,6 +63,10 @@ class Method(Protocol):
         """Called before the first forward of each optimizer step; `step` counts the steps that are done, so it starts at 0."""
         ...
 
+    def before_predict(self, timesteps: Tensor) -> None:
+        """Called before each prediction of a training step with the micro-batch's timesteps, (batch,)."""
+        ...
+
     def after_step(self) -> Mapping[str, float]:
         """Called after each optimizer step. Returns numbers for the log."""
         ...

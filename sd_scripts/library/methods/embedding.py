@@ -62,6 +62,9 @@ class Embedding:
     def before_step(self, step: int, plan: Plan) -> None:
         """Nothing is to be done."""
 
+    def before_predict(self, timesteps: Tensor) -> None:
+        """Nothing depends on the timestep."""
+
     def after_step(self) -> Mapping[str, float]:
         """Nothing is to be done."""
         return {}

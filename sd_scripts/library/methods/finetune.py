@@ -73,6 +73,9 @@ class Finetune:
                     parameter.requires_grad_(False)
                     parameter.grad = None
 
+    def before_predict(self, timesteps: Tensor) -> None:
+        """Nothing depends on the timestep."""
+
     def after_step(self) -> Mapping[str, float]:
         """Nothing is to be done."""
         return {}

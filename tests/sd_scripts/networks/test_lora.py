@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from sd_scripts.library.families.base import AdapterTarget
-from sd_scripts.networks.lora import Dropouts, LoRA, LoRAModule, merge_file
+from sd_scripts.networks.base import Adapter
+from sd_scripts.networks.build import merge_file
+from sd_scripts.networks.lora import Dropouts, LoRAModule
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lora.json").read_text("utf-8"))
 
@@ -62,7 +64,7 @@ def assert_like(tensor: Tensor, golden: dict[str, Any], tolerance: float = 1e-5)
 @pytest.mark.parametrize("case", GOLDEN["lora_forward"], ids=lambda c: f"{c['module']}-{c['alpha']}-{c['multiplier']}")
 def test_forward_and_merge_give_the_recorded_numbers(case):
     module, inputs = adapted(case["module"], rank=case["rank"], alpha=case["alpha"])
-    adapter = LoRA([module], multiplier=case["multiplier"])
+    adapter = Adapter([module], multiplier=case["multiplier"])
     assert_like(module.target.module(inputs), case["base_output"])
     adapter.apply()
     assert_like(module.target.module(inputs), case["output"])
@@ -124,7 +126,7 @@ def test_init_depends_on_seed_and_name_alone():
 @pytest.mark.parametrize("case", GOLDEN["scale_weight_norms"], ids=lambda c: str(c["max_norm"]))
 def test_scale_norms_shrinks_both_factors_as_recorded(case):
     modules = {name: adapted(kind, name=name)[0] for name, kind in (("a_linear", "linear"), ("b_conv1", "conv1"), ("c_conv3", "conv3"))}
-    adapter = LoRA(modules.values())
+    adapter = Adapter(modules.values())
     scaled, mean, largest = adapter.scale_norms(case["max_norm"])
     assert scaled == case["keys_scaled"]
     assert mean == pytest.approx(case["mean_norm"], rel=1e-5)
@@ -138,7 +140,7 @@ def test_scale_norms_shrinks_both_factors_as_recorded(case):
 def test_removing_an_adapter_gives_the_module_its_own_forward_back(kind):
     module, inputs = adapted(kind)
     plain = module.target.module(inputs)
-    adapter = LoRA([module])
+    adapter = Adapter([module])
     adapter.apply()
     adapter.apply()
     assert not torch.equal(module.target.module(inputs), plain)
@@ -150,7 +152,7 @@ def test_removing_an_adapter_gives_the_module_its_own_forward_back(kind):
 def test_multiplier_zero_switches_the_adapter_off():
     module, inputs = adapted("linear")
     plain = module.target.module(inputs)
-    adapter = LoRA([module])
+    adapter = Adapter([module])
     adapter.apply()
     adapter.multiplier = 0.0
     assert torch.equal(module.target.module(inputs), plain)
@@ -158,16 +160,16 @@ def test_multiplier_zero_switches_the_adapter_off():
 
 def test_the_frozen_module_is_neither_saved_nor_trained():
     module, _ = adapted("linear")
-    assert list(LoRA([module]).state_dict()) == ["lora_unet_toy.alpha", "lora_unet_toy.lora_down.weight", "lora_unet_toy.lora_up.weight"]
+    assert list(Adapter([module]).state_dict()) == ["lora_unet_toy.alpha", "lora_unet_toy.lora_down.weight", "lora_unet_toy.lora_up.weight"]
 
 
 def test_loading_keeps_the_effect_of_a_file_with_another_alpha():
     source, inputs = adapted("linear", alpha=3.0)
-    tensors = {key: value.clone() for key, value in LoRA([source]).state_dict().items()}
+    tensors = {key: value.clone() for key, value in Adapter([source]).state_dict().items()}
     source.attach()
     wanted = source.target.module(inputs)
     module, _ = toy("linear")
-    adapter = LoRA([LoRAModule(AdapterTarget("lora_unet_toy", "unet", module, "linear", False, 0), 3, 1.0)])
+    adapter = Adapter([LoRAModule(AdapterTarget("lora_unet_toy", "unet", module, "linear", False, 0), 3, 1.0)])
     report = adapter.load(tensors)
     adapter.apply()
     torch.testing.assert_close(module(inputs), wanted)
@@ -177,21 +179,21 @@ def test_loading_keeps_the_effect_of_a_file_with_another_alpha():
 
 def test_loading_names_what_is_missing_and_what_is_left_over():
     module, _ = adapted("linear")
-    report = LoRA([module]).load({"lora_unet_other.alpha": torch.tensor(1.0)})
+    report = Adapter([module]).load({"lora_unet_other.alpha": torch.tensor(1.0)})
     assert (report.missing, report.unexpected) == (("lora_unet_toy",), ("lora_unet_other",))
 
 
 def test_a_factor_of_another_rank_is_refused_by_name():
     module, _ = adapted("linear")
-    tensors = dict(LoRA([adapted("linear", rank=2)[0]]).state_dict())
+    tensors = dict(Adapter([adapted("linear", rank=2)[0]]).state_dict())
     with pytest.raises(ValueError, match=r"lora_unet_toy\.lora_down\.weight is \(2, 6\) in the file and \(3, 6\) here"):
-        LoRA([module]).load(tensors)
+        Adapter([module]).load(tensors)
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv1", "conv3"])
 def test_merging_a_file_equals_running_beside_it(kind):
     module, inputs = adapted(kind, alpha=2.0)
-    adapter = LoRA([module], multiplier=0.7)
+    adapter = Adapter([module], multiplier=0.7)
     tensors = {key: value.clone() for key, value in adapter.state_dict().items()}
     adapter.apply()
     beside = module.target.module(inputs)

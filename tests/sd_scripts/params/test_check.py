@@ -108,7 +108,7 @@ def test_conditions_are_said_in_words():
     config = make_config(LORA, SOUND)
     assert why_not(LORA, "huber_c", config.value) == "loss_type is huber or smooth_l1"
     assert applies(LORA, "conv_dim", config.value)
-    assert not applies(LORA, "conv_dim", make_config(LORA, {"network_module": "lycoris.kohya"}).value)
+    assert not applies(LORA, "conv_dim", make_config(LORA, {"network_module": "networks.oft"}).value)
     assert not applies(LORA, "random_crop", make_config(LORA, {"cache_latents": True}).value)
 
 

@@ -17,7 +17,7 @@ def found(rule, **values) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     ("module", "part"),
-    [(None, "networks.lora"), ("lycoris.kohya", "conv_dim"), ("networks.lora_flux", "networks.lora"), ("networks.lorra", "networks.lora")],
+    [(None, "networks.lora"), ("networks.lora_flux", "networks.lora"), ("networks.lorra", "networks.lora")],
 )
 def test_the_adapter_is_named_and_built(module, part):
     (problem,) = network.module_is_known(make_config(LORA, {"network_module": module}))

@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sd_scripts.networks.build import build
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.families.facts import AdapterPlace
 from sd_scripts.survey.header import Header, read_header
 from sd_scripts.survey.targets import adapter_size
-from tests.tiny_models import SD15, SD15_MICRO, SD15_TINY, SD21, Layout, build_diffusers_folder, single_file_shapes
+from tests.tiny_models import SD15, SD15_MICRO, SD15_TINY, SD21, Layout, build_diffusers_folder, build_sd15_micro, load_sd, single_file_shapes
 
 NAMES = json.loads((Path(__file__).parents[2] / "golden" / "lora_module_names.json").read_text("utf-8"))
 
@@ -90,4 +91,32 @@ def _chosen(given: dict, header: Header) -> list[tuple[str, int, tuple[int, ...]
 
 
 def test_an_adapter_that_is_not_known_has_no_size():
-    assert adapter_size(_config(network_module="networks.oft"), _header(SD15_MICRO)) is None
+    assert adapter_size(_config(network_module="lycoris.kohya"), _header(SD15_MICRO)) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("networks.lora", ("conv_dim=2",)),
+        ("networks.lora", ("dora_wd=True",)),
+        ("networks.lora", ("include_patterns=*attn2*", "network_reg_dims=to_q=3")),
+        ("networks.lora_fa", ()),
+        ("networks.dylora", ()),
+        ("networks.loha", ("conv_dim=2", "use_tucker=True")),
+        ("networks.lokr", ("conv_dim=2", "factor=4")),
+        ("networks.lokr", ("decompose_both=True", "use_tucker=True", "conv_dim=1")),
+        ("networks.lokr", ("full_matrix=True",)),
+        ("networks.oft", ("enable_conv=True",)),
+    ],
+)
+def test_the_table_has_what_is_then_trained(tmp_path, module, words):
+    """Counts told from the header against the adapter that is built."""
+    path = build_sd15_micro(tmp_path / "micro.safetensors")
+    config = _config(network_module=module, network_args=words, network_dim=4, pretrained_model_name_or_path=str(path))
+    size = adapter_size(config, _header(SD15_MICRO))
+    assert size is not None
+    built = build(config, load_sd(path).targets()).modules_by_name.values()
+    assert size.unet_modules + size.text_encoder_modules == len(built)
+    assert size.parameters == sum(parameter.numel() for module in built for parameter in module.trained_parameters())
+    assert sum(row.layers for row in size.rows) == len(built) and sum(row.parameters for row in size.rows) == size.parameters
+    assert all(f"{row.layers:,} layers" in row.line() for row in size.rows)

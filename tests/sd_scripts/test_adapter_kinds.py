@@ -1,0 +1,208 @@
+"""Every kind of adapter from the command line to the file: it learns, is saved by its keys, goes on exactly, and other programs read it."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_models
+import tiny_runs
+import torch
+from diffusers import StableDiffusionPipeline
+from lycoris.modules import get_module, make_module
+from safetensors.torch import save_file
+from tiny_runs import report_to, train
+from torch import Tensor
+
+from sd_scripts.library.methods.adapter import Adapter
+from sd_scripts.library.weights_file import read_weights
+from sd_scripts.networks.build import part_of, shape_in_file
+from sd_scripts.networks.lycoris import probed
+from sd_scripts.params.commands import command
+from sd_scripts.params.config import make_config
+
+KINDS = {
+    "lora_fa": ("networks.lora_fa", (), {"lora_down.weight", "lora_up.weight", "alpha"}),
+    "dylora": ("networks.dylora", ("unit=2", "conv_dim=2"), {"lora_down.weight", "lora_up.weight", "alpha"}),
+    "loha": ("networks.loha", ("conv_dim=2", "use_tucker=True"), {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", "alpha"}),
+    "lokr": ("networks.lokr", ("factor=4",), {"lokr_w1", "lokr_w2_a", "lokr_w2_b", "lokr_w2", "alpha"}),
+    "oft": ("networks.oft", ("enable_all_linear=True",), {"oft_blocks", "alpha"}),
+    "dora": ("networks.lora", ("dora_wd=True",), {"lora_down.weight", "lora_up.weight", "alpha", "dora_scale"}),
+    "rslora": ("networks.lora", ("rs_lora=True",), {"lora_down.weight", "lora_up.weight", "alpha"}),
+    "pissa": ("networks.lora", ("pissa=True",), {"lora_down.weight", "lora_up.weight", "alpha"}),
+    "tlora": ("networks.lora", ("tlora_min_rank=1",), {"lora_down.weight", "lora_up.weight", "alpha"}),
+    **{
+        f"lycoris {algo}": ("lycoris.kohya", (f"algo={algo}", *more), ends)
+        for algo, more, ends in (
+            ("locon", ("preset=attn-mlp",), {"lora_up.weight", "lora_down.weight", "alpha"}),
+            ("loha", ("preset=attn-only",), {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "alpha"}),
+            ("lokr", ("preset=attn-only", "factor=4"), {"lokr_w1", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "alpha"}),
+            ("ia3", ("preset=ia3",), {"weight", "on_input"}),
+            ("dylora", ("preset=attn-only", "block_size=2"), {"lora_up.weight", "lora_down.weight", "alpha"}),
+            ("glora", ("preset=attn-only",), {"a1.weight", "a2.weight", "b1.weight", "b2.weight", "alpha"}),
+            ("full", ("preset=attn-only",), {"diff", "diff_b"}),
+            ("diag-oft", ("preset=attn-only",), {"oft_blocks", "alpha"}),
+            ("boft", ("preset=attn-only",), {"oft_blocks", "alpha"}),
+        )
+    },
+}
+
+
+@pytest.fixture
+def run_dir(tmp_path, monkeypatch):
+    return report_to(tmp_path / "run", monkeypatch)
+
+
+def saved(root, name: str) -> dict[str, Tensor]:
+    return read_weights(root / "out" / f"{name}.safetensors")[0]
+
+
+def options(kind: str) -> dict[str, object]:
+    module, words, _ = KINDS[kind]
+    alpha = 1e-1 if module == "networks.oft" else 1
+    return {"network_module": module, "network_args": words or None, "network_dim": 2, "network_alpha": alpha, "learning_rate": 1e-2}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_learns_is_saved_and_goes_on_exactly(tmp_path, run_dir, kind):
+    given = {**options(kind), "max_train_steps": 3, "network_train_unet_only": kind != "lora_fa" and "oft" not in kind}
+    assert train(tmp_path, output_name="whole", **given) == 0
+    assert train(tmp_path, output_name="half", save_every_n_steps=2, save_state=True, **given) == 0
+    assert train(tmp_path, output_name="rest", resume=tmp_path / "out" / "half-step00000002-state", **given) == 0
+    whole, rest = saved(tmp_path, "whole"), saved(tmp_path, "rest")
+    assert whole.keys() == rest.keys() and all(torch.equal(whole[key], rest[key]) for key in whole)
+    assert {key.partition(".")[2] for key in whole} <= KINDS[kind][2]
+    early = saved(tmp_path, "half-step00000002")
+    assert any(not torch.equal(early[key], whole[key]) for key in whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_merged_first_it_changes_the_model_as_trained(tmp_path, run_dir, kind):
+    """The file through `base_weights` against the adapter itself: the same prediction."""
+    given = {**options(kind), "max_train_steps": 3, "network_train_unet_only": True}
+    assert train(tmp_path, output_name="first", **given) == 0
+    path = str(tmp_path / "out" / "first.safetensors")
+    model = str(tiny_runs.micro_model(tmp_path))
+    start = {"pretrained_model_name_or_path": model, "learning_rate": 1e-3, "seed": 1, "network_train_unet_only": True}
+    own = {key: value for key, value in options(kind).items() if value is not None and key != "learning_rate"}
+    weights = []
+    for asked in ({"network_module": "networks.lora", "base_weights": (path,)}, {**own, "network_weights": path}):
+        config = make_config(command("train_network"), {**start, **asked})
+        family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+        method = Adapter(config, family)
+        method.prepare()
+        if "network_weights" in asked:
+            method.adapter.merge()
+        weights.append({name: value.clone() for name, value in family.unet.state_dict().items()})
+    plain = tiny_models.load_sd(tiny_runs.micro_model(tmp_path)).unet.state_dict()
+    moved = 0
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-3, atol=1e-4)
+        moved += not torch.equal(value, plain[name])
+    assert moved >= 8
+
+
+def test_patterns_choose_layers_ranks_and_rates(tmp_path, run_dir):
+    words = ("include_patterns=*attn2*,_ff_net_2$", "exclude_patterns=.*", "network_reg_dims=*attn2*=3", "network_reg_lrs=_ff_=1e-5")
+    assert train(tmp_path, output_name="some", network_args=words, network_train_unet_only=True, max_train_steps=1) == 0
+    tensors = saved(tmp_path, "some")
+    names = {key.partition(".")[0] for key in tensors}
+    assert names and all("attn2" in name or name.endswith("_ff_net_2") for name in names)
+    ranks = {("attn2" in key, tensor.shape[0]) for key, tensor in tensors.items() if key.endswith("lora_down.weight")}
+    assert ranks == {(True, 3), (False, 4)}
+    (step,) = tiny_runs.events(run_dir, "step")
+    assert step["lr"]["reg_lr_0"] == pytest.approx(1e-5) and step["lr"]["unet"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"network_args": ("ranks=3",)}, "networks.lora has no argument 'ranks'"),
+        ({"network_args": ("unit=2",)}, "networks.lora has no such argument"),
+        ({"network_args": ("conv_dim=many",)}, "conv_dim"),
+        ({"network_module": "networks.loha", "network_args": ("use_tucker=perhaps",)}, "use_tucker"),
+        ({"network_module": "networks.dylora", "network_args": ("unit=3",)}, "The rank 4 is no multiple of 3"),
+        ({"network_module": "networks.oft", "network_dim": 7, "network_alpha": 1e-3}, "cannot be split into 7 blocks"),
+        ({"network_args": ("include_patterns=([",)}, "is no pattern"),
+        ({"network_args": ("network_reg_dims=attn",)}, "not of the form pattern=number"),
+        ({"network_args": ("dora_wd=True",), "scale_weight_norms": 1}, "It has no meaning with dora_wd"),
+        ({"network_module": "lycoris.kohya", "network_args": ("preset=nowhere.toml",)}, "nowhere.toml is no preset"),
+    ],
+)
+def test_wrong_arguments_are_named(tmp_path, run_dir, capsys, given, words):
+    assert train(tmp_path, **given) == 2
+    told = capsys.readouterr()
+    assert words in told.err + told.out
+
+
+def test_a_preset_file_chooses_layers_and_their_settings(tmp_path, run_dir):
+    preset = tmp_path / "mine.toml"
+    lines = ["enable_conv = false", 'unet_target_module = ["CrossAttention"]', "text_encoder_target_module = []", "[name_algo_map.to_q]", "dim = 3"]
+    preset.write_text("\n".join(lines), encoding="utf-8")
+    given = {"network_module": "lycoris.kohya", "network_args": (f"preset={preset}",), "max_train_steps": 1}
+    assert train(tmp_path, output_name="mine", **given) == 0
+    ranks = {(key.partition(".")[0].endswith("_to_q"), tensor.shape[0]) for key, tensor in saved(tmp_path, "mine").items() if "lora_down" in key}
+    assert ranks == {(True, 3), (False, 4)}
+
+
+@pytest.mark.parametrize("style", ["diffusers", "peft"])
+def test_training_goes_on_from_another_programs_file(tmp_path, run_dir, style):
+    assert train(tmp_path, output_name="first", network_train_unet_only=True, max_train_steps=3) == 0
+    first = saved(tmp_path, "first")
+    family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+    paths = {id(module): path for path, module in family.unet.named_modules()}
+    root = "unet." if style == "diffusers" else "base_model.model."
+    ends = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight"}
+    theirs = {}
+    for target in family.targets():
+        for end, name in ends.items():
+            if f"{target.name}.{end}" in first:
+                factor = 0.25 if end == "lora_up.weight" else 1.0  # these programs divide by no alpha of ours
+                theirs[f"{root}{paths[id(target.module)]}.{name}"] = factor * first[f"{target.name}.{end}"]
+    save_file(theirs, tmp_path / "theirs.safetensors")
+    given = {"network_weights": tmp_path / "theirs.safetensors", "network_train_unet_only": True, "learning_rate": 1e-9, "max_train_steps": 1}
+    assert train(tmp_path, output_name="next", **given) == 0
+    for key, tensor in saved(tmp_path, "next").items():
+        torch.testing.assert_close(tensor, first[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["rslora", "pissa", "lora_fa", "dylora"])
+def test_diffusers_draws_with_the_file_as_we_do(tmp_path, run_dir, kind):
+    """The U-Net with the file loaded by diffusers against ours with the file merged, on the same input."""
+    given = {**options(kind), "network_args": tuple(word for word in KINDS[kind][1] if not word.startswith(("conv", "use_tucker"))) or None}
+    assert train(tmp_path, output_name="cat", network_train_unet_only=True, max_train_steps=3, **given) == 0
+    folder = tmp_path / "folder"
+    tiny_models.load_sd(tiny_runs.micro_model(tmp_path)).write_folder(folder, None, ending=".safetensors")
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    pipeline.load_lora_weights(tmp_path / "out" / "cat.safetensors")
+    asked = {"pretrained_model_name_or_path": str(tiny_runs.micro_model(tmp_path)), "network_module": "networks.lora", "learning_rate": 1e-3}
+    ours = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+    method = Adapter(make_config(command("train_network"), {**asked, "base_weights": (str(tmp_path / "out" / "cat.safetensors"),)}), ours)
+    method._merge_base_weights(ours.targets())
+    latents, hidden = tiny_models.wave(0.05, (1, 4, 8, 8)), tiny_models.wave(0.03, (1, 77, ours.unet.config["cross_attention_dim"]))
+    plain = tiny_models.load_sd(tiny_runs.micro_model(tmp_path)).unet
+    with torch.no_grad():
+        drawn = [unet(latents, torch.tensor([500]), hidden).sample for unet in (pipeline.unet, ours.unet, plain)]
+    torch.testing.assert_close(drawn[0], drawn[1], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(drawn[1], drawn[2], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dora", "loha", "lokr"])
+def test_lycoris_reads_the_file_as_we_do(tmp_path, run_dir, kind):
+    """Each layer's output with the package's module for our file against ours. diffusers has no reader for these."""
+    given = {**options(kind), "network_args": tuple(word for word in KINDS[kind][1] if not word.startswith("use_tucker"))}
+    assert train(tmp_path, output_name="cat", network_train_unet_only=True, max_train_steps=3, **given) == 0
+    tensors = saved(tmp_path, "cat")
+    family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+    compared = 0
+    for target in family.targets():
+        found = part_of(tensors, target.name)
+        if not found:
+            continue
+        shape = shape_in_file(target, found)
+        assert shape is not None
+        module = shape.make(target, shape.rank, shape.alpha).eval()
+        module.load_file(found)
+        kind_of_file, parameters = get_module(tensors, target.name)
+        theirs = make_module(kind_of_file, parameters, target.name, target.module)
+        torch.testing.assert_close(probed(theirs, target.module), target.module.weight + module.change(), rtol=1e-4, atol=1e-5)  # type: ignore[operator]
+        compared += 1
+    assert compared > 8
