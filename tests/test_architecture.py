@@ -25,6 +25,7 @@ ORDER = {
             "sd_scripts.library.diffusion",
             "sd_scripts.library.optim",
             "sd_scripts.library.cache",
+            "sd_scripts.library.held_weights",
             "sd_scripts.library.weights_file",
         ),
         ("sd_scripts.library.families.base",),

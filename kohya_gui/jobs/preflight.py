@@ -34,7 +34,6 @@ from sd_scripts.survey.checks import Report, survey
 _PACKAGES = ("accelerate", "torch", "diffusers", "transformers", "safetensors")
 _SPARE_BYTES = 200 * 2**20
 _NEEDS = {"fp16": (7, 0), "bf16": (8, 0)}
-_FP8 = (8, 9)
 
 
 class Refused(ConfigError):
@@ -135,6 +134,8 @@ def precision_fits_the_device(facts: Facts) -> Iterator[Problem]:
     in_8_bits = precision.fp8_base or (FrozenPrecision in facts.config and facts.config[FrozenPrecision].fp8_base_unet)
     if facts.machine.kind == "cpu" and (wanted == "fp16" or precision.full_fp16):
         yield warning("mixed_precision", "There is no GPU, and fp16 is slow and coarse on a processor.", "Use bf16, or no.")
+    if facts.machine.kind == "mps" and in_8_bits:
+        yield error("fp8_base", "PyTorch has no 8-bit floats on Apple GPUs.", "Use quantize_base int8.")
     for device in facts.machine.devices:
         if device.capability is None:
             continue
@@ -145,8 +146,6 @@ def precision_fits_the_device(facts: Facts) -> Iterator[Problem]:
             remedy = "Use no." if below_7 else "Use fp16."
             level = error if wanted == "bf16" and below_7 else warning
             yield level("mixed_precision", f"{wanted} needs {needed[0]}.{needed[1]} to be fast; {has}.", remedy)
-        if in_8_bits and device.capability < _FP8:
-            yield error("fp8_base", f"fp8 needs compute capability 8.9; {has}.", "Turn fp8 off.")
 
 
 def folders_can_be_written(facts: Facts) -> Iterator[Problem]:

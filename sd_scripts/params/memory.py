@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_COMPILE, FOR_FP8, FOR_FULL_HALF
+from sd_scripts.params.reasons import FOR_COMPILE
 from sd_scripts.params.spec import param, section
 
 
@@ -17,16 +17,34 @@ class Precision:
         "Compute in 16 bits: half the memory, about twice the speed on a GPU. bf16 is for cards from 2020 on, fp16 for older ones.",
         advanced=False,
     )
-    full_fp16: bool = param(False, "Train wholly in fp16, weights and gradients too.", label="Full fp16", unavailable=FOR_FULL_HALF)
-    full_bf16: bool = param(False, "Train wholly in bf16, weights and gradients too.", label="Full bf16", unavailable=FOR_FULL_HALF)
-    fp8_base: bool = param(False, "Hold the base model in 8 bits.", label="Base model in 8 bits", unavailable=FOR_FP8)
+    full_fp16: bool = param(
+        False,
+        "Hold what is trained, and its gradients, in fp16 too: half the memory, but small changes are rounded away. Needs mixed_precision fp16.",
+        label="Full fp16",
+    )
+    full_bf16: bool = param(
+        False,
+        "Hold what is trained, and its gradients, in bf16 too: half the memory, but small changes are rounded away. Needs mixed_precision bf16.",
+        label="Full bf16",
+    )
+    fp8_base: bool = param(
+        False,
+        "Hold the frozen model in 8-bit floats and turn each layer into 16 bits when it is used: half its memory, a little coarser, somewhat slower.",
+        label="Base model in 8 bits",
+    )
 
 
 @section("Precision of a frozen model")
 class FrozenPrecision:
     """How a base model is held that is not trained itself."""
 
-    fp8_base_unet: bool = param(False, "Hold only the U-Net in 8 bits.", label="U-Net in 8 bits", unavailable=FOR_FP8)
+    fp8_base_unet: bool = param(False, "Hold only the U-Net in 8-bit floats, and text encoders as they are.", label="U-Net in 8 bits")
+    quantize_base: Literal["none", "int8", "nf4"] = param(
+        "none",
+        "Hold the frozen U-Net in 8-bit whole numbers (finer than 8-bit floats) or in 4 bits (a quarter of 16 bits, coarser). Steps take longer.",
+        label="Quantised U-Net",
+        own=True,
+    )
 
 
 @section("Memory")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 NOT_YET = "not available yet"
 FOR_MASKS = f"{NOT_YET}: masks come with a later version."
-FOR_FP8 = f"{NOT_YET}: 8-bit base weights come with a later version. Use mixed_precision."
-FOR_FULL_HALF = f"{NOT_YET}: training wholly in 16 bits comes with a later version. Use mixed_precision."
 FOR_COMPILE = f"{NOT_YET}: compiling the model comes with a later version."
 FOR_HUB = f"{NOT_YET}: nothing is uploaded to or resumed from Hugging Face. Copy the files from output_dir."
 FOR_WANDB = f"{NOT_YET}: runs are logged to TensorBoard files only. Use log_with tensorboard."

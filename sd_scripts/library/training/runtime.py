@@ -27,6 +27,13 @@ MESSAGE_NUMBERS = 1 << 26
 SAVE_DTYPES = {None: None, "float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+class HalfScaler(torch.amp.GradScaler):
+    """torch's scaler of losses, which also takes gradients that are fp16 themselves: they are what `full_fp16` asks for."""
+
+    def _unscale_grads_(self, optimizer: Any, inv_scale: Tensor, found_inf: Tensor, allow_fp16: bool) -> dict[torch.device, Tensor]:  # torch's own
+        return super()._unscale_grads_(optimizer, inv_scale, found_inf, True)
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """Where this process runs: its `rank` among `processes`, its `device`, the dtype of frozen weights, the loss scaler (fp16 alone)."""
@@ -133,7 +140,7 @@ def start_runtime(config: Config) -> Runtime:
     # accelerate refuses fp16 without a GPU, and nothing here is `prepare`d: mixed precision and the loss scaler are our own.
     accelerator = Accelerator(mixed_precision="no", kwargs_handlers=handlers)
     device = accelerator.device
-    scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+    scaler = HalfScaler(device.type) if precision == "fp16" else None
     return Runtime(accelerator, device, DTYPES[precision], accelerator.process_index, accelerator.num_processes, scaler)
 
 

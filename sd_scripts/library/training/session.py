@@ -20,6 +20,7 @@ from sd_scripts.library.data.batches import group_items
 from sd_scripts.library.data.dataset import Dealer, Listing
 from sd_scripts.library.data.loader import as_worker_death, worker_count
 from sd_scripts.library.families.base import Family
+from sd_scripts.library.held_weights import hold_layers, wanted_formats
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.optim.optimizers import build_optimizer, schedule_for
 from sd_scripts.library.text_cache import TextCache
@@ -58,6 +59,7 @@ from sd_scripts.survey.learnt_word import template_captions
 from sd_scripts.survey.plan import Plan
 
 NO_POSITION = Position(0, 1)
+PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
 def train(request: Request, report: Report) -> Outcome:
@@ -86,7 +88,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     seed_everything(seed)
     method_class = pkgutil.resolve_name(request.method)
     family: Family = pkgutil.resolve_name(request.family).load(
-        config, device=runtime.device, weight_dtype=runtime.weight_dtype, trained=method_class.trained_parts(config)
+        config, device=runtime.device, weight_dtype=runtime.weight_dtype, trained=_in_full(config, method_class.trained_parts(config))
     )
     filling = Filling(config, listing, runtime, report, control)
     cache = cached_latents(filling, family)
@@ -95,6 +97,9 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     for note in method.notes:
         report.warn(note.field, note.message, note.fix)
     texts = cached_texts(filling, family)
+    for part, module in zip(PARTS, (family.unet, *family.text_encoders), strict=False):
+        if part in (forms := wanted_formats(config)):
+            hold_layers(module, forms[part])
     if config[Memory].gradient_checkpointing:
         recompute_blocks(family.unet, family.text_encoders, config[Memory])
     updater = _updater(config, plan, method, runtime)
@@ -159,6 +164,11 @@ def _named(config: Config) -> Generator[None]:
         if named is None:
             raise
         raise named from error
+
+
+def _in_full(config: Config, trained: frozenset[str]) -> frozenset[str]:
+    """Parts that are held in float32: what is trained, unless the whole training runs in half."""
+    return frozenset() if config[Precision].full_bf16 or config[Precision].full_fp16 else trained
 
 
 def start_position(config: Config, plan: Plan) -> Position:

@@ -139,13 +139,27 @@ def load_state(folder: Path, parts: Parts) -> None:
 
 def _load_part(path: Path, part: Stateful) -> None:
     try:
-        part.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        part.load_state_dict(stored)
+        if isinstance(part, torch.optim.Optimizer):
+            _restore_types(part, stored)
     except FileNotFoundError as error:
         raise DataError("The file is missing from the state.", fix="Resume from another state folder.", path=path) from error
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
         fix = "Resume with the network and optimizer options that it was saved with."
         raise DataError(f"The saved state does not fit this run ({reason}).", fix=fix, path=path) from error
+
+
+def _restore_types(optimizer: torch.optim.Optimizer, stored: Mapping[str, Any]) -> None:
+    """Give the optimizer's numbers back the types that they were saved in: torch turns them into those of the weights, which may be half."""
+    numbers = [number for group in stored["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, parameter in zip(numbers, parameters, strict=True):
+        own = optimizer.state.get(parameter, {})
+        for key, value in stored["state"].get(number, {}).items():
+            if isinstance(value, torch.Tensor) and isinstance(own.get(key), torch.Tensor) and own[key].dtype != value.dtype:
+                own[key] = value.to(own[key].device)
 
 
 def _random_states(step: int) -> Mapping[str, Any]:

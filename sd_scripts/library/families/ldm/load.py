@@ -24,6 +24,7 @@ from sd_scripts.library.families.hub import find_model
 from sd_scripts.library.families.ldm import convert
 from sd_scripts.library.families.ldm.config import Shapes, text_config, unet_config, vae_config
 from sd_scripts.library.families.source import WeightSource, open_source
+from sd_scripts.library.held_weights import HOLDING, Format, held_formats, hold
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.model import ModelFiles, SourceModel
@@ -132,7 +133,7 @@ def load_parts(config: Config, layout: Layout, *, device: torch.device, weight_d
     wanted = config[SourceModel]
     if not wanted.pretrained_model_name_or_path:
         raise ConfigError(MODEL_FIELD, "No base model is given.", fix="Name a .safetensors file, a diffusers folder or a hub model.")
-    folders = (*layout.folders, "scheduler")
+    folders, forms = (*layout.folders, "scheduler"), held_formats(config)
     path = find_model(wanted.pretrained_model_name_or_path, field=MODEL_FIELD, folders=folders, missing=partial(missing_files, layout=layout))
     vae_path = find_model(wanted.vae, field="vae", folders=("vae",), missing=_missing_vae) if wanted.vae else None
     with ExitStack() as stack:
@@ -146,7 +147,7 @@ def load_parts(config: Config, layout: Layout, *, device: torch.device, weight_d
         for name, component in components.items():
             whole = name in trained or (name == "vae" and wanted.no_half_vae)
             dtype = torch.float32 if whole else weight_dtype
-            _fill(component, device=device, dtype=dtype)
+            _fill(component, device=device, dtype=dtype, form=forms.get(name))
     unet, vae = components["unet"].module, components["vae"].module
     return Parts(unet, vae, texts, opened.text_parts, opened.prediction, opened.zero_snr, path, vae_path)
 
@@ -249,8 +250,11 @@ def _open_vae(path: Path, layout: Layout, files: Files) -> _Component:
     return _Component(vae, convert.vae_table(names, levels=len(vae.config["block_out_channels"]), prefix=prefix), source)
 
 
-def _fill(component: _Component, *, device: torch.device, dtype: torch.dtype) -> None:
-    """Give every weight of a meta module its tensor, converted and in place; the module ends frozen and in eval mode."""
+def _fill(component: _Component, *, device: torch.device, dtype: torch.dtype, form: Format | None) -> None:
+    """Give every weight of a meta module its tensor, converted and in place; the module ends frozen and in eval mode.
+
+    With `form` the weights of layers are held in it one by one, so that they never lie on the device as they were.
+    """
     module, source = component.module, component.source
     absent = [piece.key for piece in component.table.values() if piece.key not in source.shapes]
     if absent:
@@ -265,7 +269,9 @@ def _fill(component: _Component, *, device: torch.device, dtype: torch.dtype) ->
         owner, _, leaf = name.rpartition(".")
         converted = tensor.to(device=device, dtype=dtype, copy=True).contiguous()
         _refuse_nan(converted, tensor, piece.key, source.path)
-        setattr(module.get_submodule(owner), leaf, nn.Parameter(converted, requires_grad=False))
+        layer = module.get_submodule(owner)
+        held = hold(converted, form) if form and leaf == "weight" and isinstance(layer, HOLDING) else converted
+        setattr(layer, leaf, nn.Parameter(held, requires_grad=False))
     for owner, buffer in list(_position_buffers(module)):
         owner.position_ids = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
     module.requires_grad_(False).eval()
