@@ -39,7 +39,7 @@ def test_a_changed_field_says_what_a_reset_brings_back() -> None:
 def test_options_that_do_not_apply_are_off_with_the_reason() -> None:
     off = not_applicable(LORA, make_config(LORA, {}), Words())
     assert "Adapter" in off["conv_dim"]
-    assert "not available yet" in off["fp8_base"]
+    assert "num_processes" in off["zero_stage"]
     assert "always" in off["persistent_data_loader_workers"]
 
 
