@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.saving import Saving, State
-from sd_scripts.survey.outputs import STATE_SUFFIX, epoch_stem, last_stem, step_stem, weights_ending
+from sd_scripts.survey.outputs import STATE_SUFFIX, embedding_beside, epoch_stem, last_stem, step_stem, weights_ending
 
 Kind = Literal["weights", "state"]
 
@@ -48,6 +48,7 @@ def promise(config: Config, plan: SavePoints | None) -> tuple[Promised, ...]:
         stems += [step_stem(saving.output_name, step) for step in plan.save_steps]
     last = last_stem(saving.output_name)
     promised = [Promised(str(folder / f"{stem}{extension}"), "weights") for stem in [*stems, last]]
+    promised += [Promised(str(beside), "weights") for file in tuple(promised) if (beside := embedding_beside(config, Path(file.path)))]
     if state.save_state:
         promised += [Promised(str(folder / f"{stem}{STATE_SUFFIX}"), "state") for stem in stems]
     if state.save_state or state.save_state_on_train_end:

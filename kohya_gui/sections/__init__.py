@@ -8,7 +8,7 @@ from kohya_gui.sections.output import HuggingFaceHub, LoggingOptions, MetaData, 
 from kohya_gui.sections.pictures import CaptionText, Pictures, PictureSize
 from kohya_gui.sections.preparation import DatasetPreparation
 from kohya_gui.sections.samples import SampleImages
-from kohya_gui.sections.training import AccelerateLaunch, AdvancedTraining, BasicTraining, LoRA, Performance
+from kohya_gui.sections.training import AccelerateLaunch, AdvancedTraining, BasicTraining, LoRA, NewWord, Performance
 
 SECTIONS: tuple[type[FormSection], ...] = (
     BaseModel,
@@ -16,6 +16,7 @@ SECTIONS: tuple[type[FormSection], ...] = (
     DatasetPreparation,
     LoRA,
     BasicTraining,
+    NewWord,
     PictureSize,
     CaptionText,
     SampleImages,

@@ -17,6 +17,7 @@ from sd_scripts.params.preservation import OutputPreservation
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.training import Training
 from sd_scripts.params.validation import Validation
+from sd_scripts.params.word import LearntWord, PivotalTuning
 
 
 class LoRA(FormSection):
@@ -32,6 +33,18 @@ class LoRA(FormSection):
         words = [rank, f"alpha {network.network_alpha:g}", f"conv {blocks.conv_dim}" if blocks.conv_dim else ""]
         words += ["U-Net only" if network.network_train_unet_only else "", "text encoder only" if network.network_train_text_encoder_only else ""]
         return " · ".join(word for word in words if word)
+
+
+class NewWord(FormSection):
+    """A word that is learnt along with the adapter."""
+
+    title = "New word"
+    parts = (LearntWord, PivotalTuning)
+
+    def summary(self, config: Config) -> str:
+        """The word and its size."""
+        word = config[LearntWord]
+        return f"{word.token_string} · {word.num_vectors_per_token} vectors" if word.token_string else "off"
 
 
 class BasicTraining(FormSection):

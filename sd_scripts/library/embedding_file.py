@@ -14,6 +14,7 @@ from sd_scripts.library.weights_file import PICKLED, read_weights, readable
 
 KEYS: Mapping[int, tuple[str, ...]] = {1: ("emb_params",), 2: ("clip_l", "clip_g")}
 """Keys of the vectors, by the number of text encoders."""
+BUNDLE = "bundle_emb"
 
 
 def read_vectors(path: Path, *, widths: Sequence[int]) -> tuple[Tensor, ...]:
@@ -47,3 +48,17 @@ def _candidates(path: Path) -> Iterator[Tensor]:
     if not isinstance(loaded, Mapping):
         raise DataError("It holds no vectors by name.", fix="Name an embedding file.", path=path)
     yield from (value.detach() for value in loaded.values() if isinstance(value, Tensor) and value.ndim in (1, 2))
+
+
+def as_bundle(word: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A word's vectors by the keys that web UIs read in an adapter's file: `bundle_emb.<word>.string_to_param.*`, or `.clip_l` and `.clip_g`."""
+    return {f"{BUNDLE}.{word}.{'string_to_param.*' if name == KEYS[1][0] else name}": tensor for name, tensor in tensors.items()}
+
+
+def split_bundle(tensors: Mapping[str, Tensor], word: str | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """An adapter's file without the bundled vectors of `word`, and those vectors by the keys of embedding files."""
+    start = f"{BUNDLE}.{word}."
+    found = {key: tensor for key, tensor in tensors.items() if word and key.lower().startswith(start)}
+    named = {key[len(start) :]: tensor for key, tensor in found.items()}
+    vectors = {KEYS[1][0] if name == "string_to_param.*" else name: tensor for name, tensor in named.items()}
+    return {key: tensor for key, tensor in tensors.items() if key not in found}, vectors

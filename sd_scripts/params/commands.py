@@ -35,7 +35,7 @@ from sd_scripts.params.text import ClipText
 from sd_scripts.params.text_cache import TextCache
 from sd_scripts.params.training import Training
 from sd_scripts.params.validation import Validation
-from sd_scripts.params.word import EmbeddingFile, LearntWord, TextualInversion
+from sd_scripts.params.word import EmbeddingFile, LearntWord, PivotalTuning, TextualInversion
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ LORA_SECTIONS = (
     LoRAArgs,
     AdapterArgs,
     LycorisArgs,
+    LearntWord,
+    PivotalTuning,
     ClipText,
     Precision,
     FrozenPrecision,
@@ -134,7 +136,7 @@ LORA_SECTIONS = (
     ConfigFile,
 )
 
-_ADAPTER_ONLY = (Network, LoRAArgs, AdapterArgs, LycorisArgs, FrozenPrecision, OutputPreservation, AdapterFile, Validation)
+_ADAPTER_ONLY = (Network, LoRAArgs, AdapterArgs, LycorisArgs, LearntWord, PivotalTuning, FrozenPrecision, OutputPreservation, AdapterFile, Validation)
 
 
 def _whole_model(*more: type, without: tuple[type, ...] = ()) -> tuple[type, ...]:
@@ -153,8 +155,19 @@ _MORE_THAN_KOHYAS = frozenset(
 )
 """Options of the LoRA trainers that kohya's trainers of whole models lack."""
 
+_WORD = frozenset({"token_string", "init_word", "num_vectors_per_token"})
+"""Options of textual inversion that a LoRA takes too: pivotal tuning."""
+
 COMMANDS: tuple[Command, ...] = (
-    Command("train_network", family="sd", method="adapter", title="LoRA for Stable Diffusion 1.x and 2.x", kind="train", sections=LORA_SECTIONS),
+    Command(
+        "train_network",
+        family="sd",
+        method="adapter",
+        title="LoRA for Stable Diffusion 1.x and 2.x",
+        kind="train",
+        sections=LORA_SECTIONS,
+        added=_WORD,
+    ),
     Command(
         "sdxl_train_network",
         family="sdxl",
@@ -162,6 +175,7 @@ COMMANDS: tuple[Command, ...] = (
         title="LoRA for SDXL",
         kind="train",
         sections=(*LORA_SECTIONS, TextCache, ModelFiles),
+        added=_WORD,
     ),
     Command(
         "train_db",

@@ -32,7 +32,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "done": ("exit_code", "reason", "step"),
 }
 """Fields of each kind. `lr` maps a group's name to its rate; `memory` has rss_bytes and, with an accelerator, gpu_bytes and gpu_peak_bytes;
-`what` is "weights" or "state"; `validation` has the lowest loss so far with its step;
+`what` is "weights", "embedding" (a word beside an adapter) or "state"; `validation` has the lowest loss so far with its step;
 `removed` tells that pruning deleted a checkpoint, which is then no longer promised."""
 
 

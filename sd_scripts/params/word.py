@@ -34,6 +34,28 @@ class LearntWord:
     )
 
 
+@section("Word beside the adapter")
+class PivotalTuning:
+    """How a word is learnt along with an adapter, and where it is saved."""
+
+    embedding_lr: float | None = param(
+        None,
+        "Learning rate of the word. Empty: that of the text encoder.",
+        label="Rate of the word",
+        min=0,
+        exclusive_min=True,
+        when={"token_string": True},
+        own=True,
+    )
+    bundle_embedding: bool = param(
+        False,
+        "Put the word into the LoRA file too, as A1111 and Forge read it; diffusers then refuses the file. It is always saved beside it too.",
+        label="Word in the LoRA file",
+        when={"token_string": True},
+        own=True,
+    )
+
+
 @section("Textual inversion")
 class TextualInversion:
     """Where a textual inversion goes on from, and captions that are made for it."""

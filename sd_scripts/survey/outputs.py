@@ -9,8 +9,9 @@ from pathlib import Path
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.model import SourceModel
+from sd_scripts.params.rules.word import learnt_word
 from sd_scripts.params.saving import AdapterFile, ModelFile
-from sd_scripts.params.word import EmbeddingFile
+from sd_scripts.params.word import EmbeddingFile, PivotalTuning
 
 STATE_SUFFIX = "-state"
 FOLDER = ""
@@ -48,6 +49,12 @@ def weights_ending(config: Config) -> str:
     if not source.is_file():
         return FOLDER
     return ".safetensors" if options.use_safetensors or source.suffix.lower() == ".safetensors" else ".ckpt"
+
+
+def embedding_beside(config: Config, weights: Path) -> Path | None:
+    """The file of a word that is learnt along with an adapter, beside the adapter's file `weights`; None where there is none."""
+    word = learnt_word(config) if PivotalTuning in config else None
+    return None if word is None else weights.with_name(f"{weights.stem}_{word}{weights.suffix}")
 
 
 def folder_weights_ending(config: Config) -> str:

@@ -176,6 +176,63 @@ def test_a_file_of_another_model_is_refused(tmp_path, run_dir, capsys):
     assert "vectors of 32 and 48 numbers" in told and "Set num_vectors_per_token to 2" in told
 
 
+PIVOTAL = {"network_module": "networks.lora", "network_dim": 4, "save_model_as": "safetensors", "embedding_lr": 1e-2, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize("script", ["train_network", "sdxl_train_network"])
+def test_a_word_is_learnt_along_with_an_adapter_and_goes_on_exactly(tmp_path, run_dir, script):
+    given = {**WORD, **PIVOTAL, "network_train_unet_only": True, "bundle_embedding": True}
+    assert train(tmp_path, script, output_name="whole", **given) == 0
+    beside, adapter = saved(tmp_path, "whole_sks-cat.safetensors"), saved(tmp_path, "whole.safetensors")
+    assert sorted(beside) == sorted(WIDTHS[f"{'sdxl_' if script.startswith('sdxl') else ''}train_textual_inversion"])
+    bundled = {key: tensor for key, tensor in adapter.items() if key.startswith("bundle_emb.sks-Cat.")}
+    ends = {"string_to_param.*": "emb_params", "clip_l": "clip_l", "clip_g": "clip_g"}
+    assert {ends[key.split(".", 2)[2]] for key in bundled} == set(beside)
+    assert all(torch.equal(tensor, beside[ends[key.split(".", 2)[2]]]) for key, tensor in bundled.items())
+    assert any(key.startswith("lora_unet") for key in adapter) and not any(key.startswith("lora_te") for key in adapter)
+    told = {event["path"].rsplit("/", 1)[-1]: event["what"] for event in events(run_dir, "save")}
+    assert told == {"whole.safetensors": "weights", "whole_sks-cat.safetensors": "embedding"}
+    with safe_open(tmp_path / "out" / "whole_sks-cat.safetensors", "pt") as file:
+        assert file.metadata()["modelspec.architecture"].endswith("/textual-inversion")
+    assert train(tmp_path, script, output_name="half", save_every_n_steps=2, save_state=True, **given) == 0
+    assert train(tmp_path, script, output_name="rest", resume=tmp_path / "out" / "half-step00000002-state", **given) == 0
+    for name in ("safetensors", "sks-cat"):
+        one, other = ((f"{stem}.safetensors" if name == "safetensors" else f"{stem}_sks-cat.safetensors") for stem in ("whole", "rest"))
+        assert all(torch.equal(tensor, saved(tmp_path, other)[key]) for key, tensor in saved(tmp_path, one).items())
+    assert train(tmp_path, script, output_name="whole", **given) == 2, "what is there is not overwritten"
+
+
+def test_training_goes_on_from_a_bundle(tmp_path, run_dir):
+    given = {**WORD, **PIVOTAL, "bundle_embedding": True, "max_train_steps": 1}
+    assert train(tmp_path, "train_network", output_name="first", **given) == 0
+    more = {**given, "learning_rate": 1e-9, "embedding_lr": 1e-9, "network_weights": tmp_path / "out" / "first.safetensors"}
+    assert train(tmp_path, "train_network", output_name="next", **more) == 0
+    first, following = saved(tmp_path, "first.safetensors"), saved(tmp_path, "next.safetensors")
+    assert first.keys() == following.keys()
+    assert all(torch.allclose(tensor, following[key], atol=1e-6) for key, tensor in first.items())
+
+
+def test_old_files_of_words_go_with_those_of_their_adapters(tmp_path, run_dir):
+    given = {**WORD, **PIVOTAL, "save_every_n_steps": 1, "save_last_n_steps": 1, "max_train_steps": 4}
+    assert train(tmp_path, "train_network", output_name="many", **given) == 0
+    left = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_file())
+    weights = [name for name in left if "sks" not in name]
+    assert [name.replace("_sks-cat", "") for name in left if "sks" in name] == weights and len(weights) < 5
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"token_string": None}, "init_word: It has no effect without token_string"),
+        ({"token_string": "v1.5", "caption_prefix": "v1.5,", "bundle_embedding": True}, "v1.5 holds a dot"),
+    ],
+)
+def test_words_beside_an_adapter_are_checked(tmp_path, run_dir, capsys, given, words):
+    train(tmp_path, "train_network", **{**WORD, **PIVOTAL, "max_train_steps": 1, **given})
+    told = capsys.readouterr()
+    assert words in told.err + told.out
+
+
 @BOTH
 def test_it_is_a_program(tmp_path, script):
     model = tiny_runs.sdxl_model(tmp_path) if script.startswith("sdxl") else tiny_runs.micro_model(tmp_path)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from sd_scripts.errors import ConfigError, DataError
+from sd_scripts.library.embedding_file import as_bundle, split_bundle
 from sd_scripts.library.families.base import AdapterTarget, Family
 from sd_scripts.library.methods.base import ADAPTER, FileKind
+from sd_scripts.library.methods.words import LearntVectors
 from sd_scripts.library.optim.groups import ParamGroup
 from sd_scripts.library.weights_file import SavedFile, read_weights, save_weights
 from sd_scripts.networks.base import Adapter as Modules
@@ -29,10 +31,14 @@ from sd_scripts.params.memory import Precision
 from sd_scripts.params.network import AdapterArgs, LoRAArgs, Network
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, warning
+from sd_scripts.params.rules.word import learnt_word
 from sd_scripts.params.values import key_value
+from sd_scripts.params.word import LearntWord, PivotalTuning
 from sd_scripts.survey.plan import Plan
 
 NAMES_SHOWN = 5
+WORD = "word:"
+"""Start of the keys in a state that are a word's."""
 
 
 class Adapter:
@@ -47,6 +53,7 @@ class Adapter:
         self._blocks = FAMILIES[config.command.family].blocks
         self.notes: tuple[Problem, ...] = ()
         self._groups: list[ParamGroup] = []
+        self.word: LearntVectors | None = None
 
     @classmethod
     def trained_parts(cls, config: Config) -> frozenset[str]:  # whatever is asked for
@@ -63,7 +70,7 @@ class Adapter:
         targets = self.family.targets()
         self._merge_base_weights(targets)
         wanted = [target for target in targets if self._trains(target.part)]
-        tensors = self._renamed(self._network_weights(), targets)
+        tensors, bundled = split_bundle(self._renamed(self._network_weights(), targets), learnt_word(self.config))
         if self.network.dim_from_weights:
             self.adapter = build_from(self.config, wanted, tensors)
         else:
@@ -73,7 +80,8 @@ class Adapter:
             self._load(tensors)
         self.adapter.to(device=next(self.family.unet.parameters()).device, dtype=_dtype(self.config[Precision]))
         self.adapter.apply()
-        self._groups = self.adapter.param_groups(self._rates())
+        self._prepare_word(bundled)
+        self._groups = [*self.adapter.param_groups(self._rates()), *self._word_groups()]
         self.adapter.requires_grad_(False)
         for group in self._groups:
             _train(group, True)
@@ -143,7 +151,7 @@ class Adapter:
 
     def tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
         """`<name>.lora_down.weight` and the like, `<name>.alpha`, on the CPU, all in `save_dtype` (None: as trained). Copies."""
-        return {key: tensor.detach().to("cpu", save_dtype, copy=True).contiguous() for key, tensor in self.adapter.file_tensors().items()}
+        return {key: tensor.detach().to("cpu", save_dtype, copy=True).contiguous() for key, tensor in self._file_tensors().items()}
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, counts: tuple[int, int]) -> SavedFile:
         """One file. The counts stand in its metadata."""
@@ -151,15 +159,22 @@ class Adapter:
 
     def state_dict(self) -> dict[str, Any]:
         """The adapter's tensors as trained."""
-        return {key: tensor.detach().to("cpu", copy=True) for key, tensor in self.adapter.state().items()}
+        word = {f"{WORD}{key}": tensor for key, tensor in self.word_tensors(None).items()} if self.word else {}
+        return {**{key: tensor.detach().to("cpu", copy=True) for key, tensor in self.adapter.state().items()}, **word}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave. Raises DataError if its keys or shapes are another adapter's."""
         try:
-            self.adapter.load_state(state)
+            self.adapter.load_state({key: tensor for key, tensor in state.items() if not key.startswith(WORD)})
         except ValueError as error:
             reason = str(error)[:200]
             raise DataError(f"The state does not fit this adapter ({reason}).", fix="Resume with the network options it was saved with.") from error
+        if self.word is not None:
+            self.word.load({key.removeprefix(WORD): tensor for key, tensor in state.items() if key.startswith(WORD)})
+
+    def word_tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
+        """The vectors of the word that is learnt along with the adapter, by the keys of embedding files; empty without one."""
+        return self.word.tensors(save_dtype) if self.word else {}
 
     def metadata(self) -> dict[str, str]:
         """`ss_network_module`, `ss_network_dim`, `ss_network_alpha`, `ss_network_dropout`, and `ss_network_args` if any was given."""
@@ -197,6 +212,28 @@ class Adapter:
                 fix = "base_weights takes adapters of the same model type."
                 raise DataError(f"It cannot be merged into this model: {error}.", fix=fix, path=name) from error
             self._note("base_weights", f"{Path(name).name} names modules that this model does not have", unknown, "They were left out.")
+
+    def _prepare_word(self, bundled: Mapping[str, Tensor]) -> None:
+        """Put the word into the text encoders, with the vectors of a bundle that training goes on from."""
+        word = self.config[LearntWord]
+        if not word.token_string:
+            return
+        self.word = LearntVectors(self.family, word.token_string, count=word.num_vectors_per_token, init_word=word.init_word, weights=None)
+        if bundled:
+            self.word.load(bundled)
+
+    def _word_groups(self) -> list[ParamGroup]:
+        if self.word is None:
+            return []
+        rates = self._rates()
+        rate = self.config[PivotalTuning].embedding_lr or rates.text_encoders[0] or rates.unet
+        return [ParamGroup("embedding", self.word.parameters(), rate)]
+
+    def _file_tensors(self) -> dict[str, Tensor]:
+        tensors = self.adapter.file_tensors()
+        if self.word is None or not self.config[PivotalTuning].bundle_embedding:
+            return tensors
+        return tensors | as_bundle(self.config[LearntWord].token_string or "", self.word.tensors(None))
 
     def _renamed(self, tensors: Mapping[str, Tensor], targets: Sequence[AdapterTarget]) -> dict[str, Tensor]:
         """Another program's file under kohya's names."""

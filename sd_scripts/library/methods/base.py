@@ -101,6 +101,15 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class WithWord(Protocol):
+    """A method that learns a word beside something else, and saves it in a file of its own."""
+
+    def word_tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
+        """The word's vectors by the keys of embedding files, on the CPU."""
+        ...
+
+
+@runtime_checkable
 class Removable(Protocol):
     """A method whose training can be switched off for a moment, which gives the model as it was before."""
 

@@ -6,13 +6,15 @@ Format: docs/compatibility.md, "Checkpoints"; names are those of kohya's trainer
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.config import Config
 from sd_scripts.params.saving import Saving, State
-from sd_scripts.survey.outputs import FOLDER, STATE_SUFFIX, epoch_stem, last_stem, step_stem, weights_ending
+from sd_scripts.survey.outputs import FOLDER, STATE_SUFFIX, embedding_beside, epoch_stem, last_stem, step_stem, weights_ending
 
 
 def superseded_epoch(epoch: int, every: int, keep: int) -> int | None:
@@ -30,7 +32,7 @@ def superseded_step(step: int, every: int, keep_steps: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class SaveRules:
-    """The saving options of a run, resolved. 0 for "never"; None for "keep all"."""
+    """The saving options of a run, resolved. 0 for "never"; None for "keep all". `beside` names the file that goes with a weight file, if any."""
 
     folder: Path
     name: str | None
@@ -44,6 +46,7 @@ class SaveRules:
     keep_step_states: int | None
     states: bool
     last_state: bool
+    beside: Callable[[Path], Path | None] = lambda path: None
 
     def epoch_is_due(self, epoch: int) -> bool:
         """Whether a checkpoint follows the end of `epoch`; the last epoch has the finished run's file instead."""
@@ -107,6 +110,7 @@ def save_rules(config: Config, *, epochs: int) -> SaveRules:
         keep_step_states=state.save_last_n_steps_state or None,
         states=state.save_state,
         last_state=state.save_state or state.save_state_on_train_end,
+        beside=partial(embedding_beside, config),
     )
 
 
@@ -115,7 +119,9 @@ def existing_outputs(rules: SaveRules) -> list[Path]:
     if not rules.folder.is_dir():
         return []
     stems = (last_stem(rules.name), epoch_stem(rules.name, 0)[:-6], step_stem(rules.name, 0)[:-8])
-    return sorted(path for path in rules.folder.iterdir() if _is_ours(path.name, stems, rules.extension))
+    found = [path for path in rules.folder.iterdir() if _is_ours(path.name, stems, rules.extension)]
+    beside = rules.beside(rules.weights_path(last_stem(rules.name)))
+    return sorted([*found, beside] if beside is not None and beside.exists() else found)
 
 
 def _is_ours(name: str, stems: tuple[str, str, str], extension: str) -> bool:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sd_scripts.errors import Diverged, RunError
-from sd_scripts.library.methods.base import Method
+from sd_scripts.library.methods.base import EMBEDDING, FileKind, Method, WithWord
 from sd_scripts.library.training.checkpoint import SaveRules, set_aside
 from sd_scripts.library.training.report import Report
 from sd_scripts.library.training.state import Position, save_state
 from sd_scripts.library.training.update import Updater
-from sd_scripts.library.weights_file import SavedFile, is_finite
+from sd_scripts.library.weights_file import SavedFile, is_finite, save_weights
 from sd_scripts.survey.outputs import epoch_stem, last_stem, step_stem
 
-Metadata = Callable[[Mapping[str, Tensor], int, int], Mapping[str, str]]
+
+class Metadata(Protocol):
+    """Makes the header of a weight file."""
+
+    def __call__(self, tensors: Mapping[str, Tensor], step: int, epoch: int, kind: FileKind = ...) -> Mapping[str, str]:
+        """The header of a file with `tensors` after `step` steps; without `kind`, of the method's own kind."""
+        ...
+
+
 """Tensors as saved, step and epoch to the header of the weight file."""
 
 
@@ -88,11 +97,20 @@ class Saver:
         if broken is not None:
             fix = "Use a lower learning_rate, or save_precision float or bf16."
             raise Diverged(f"The weights hold NaN or Inf at step {step}, first of all {broken}; {path} was not written.", fix=fix)
+        self._set_aside(path)
+        saved = self.method.write(path, tensors, self.metadata(tensors, step, epoch), counts=(step, epoch))
+        self._tell(saved, "weights", step, epoch, final=final)
+        beside = self.rules.beside(path)
+        if beside is not None and isinstance(self.method, WithWord):
+            vectors = self.method.word_tensors(self.save_dtype)
+            self._set_aside(beside)
+            saved = save_weights(beside, vectors, self.metadata(vectors, step, epoch, EMBEDDING))
+            self._tell(saved, "embedding", step, epoch, final=final)
+
+    def _set_aside(self, path: Path) -> None:
         aside = set_aside(path)
         if aside is not None:
             self.report.warn("set_aside", f"{path} was there already and is now called {aside.name}.")
-        saved = self.method.write(path, tensors, self.metadata(tensors, step, epoch), counts=(step, epoch))
-        self._tell(saved, "weights", step, epoch, final=final)
 
     def _state(self, stem: str, position: Position, *, final: bool = False) -> None:
         path = self.rules.state_path(stem)
@@ -122,6 +140,7 @@ class Saver:
         """Take away a checkpoint that a newer one replaces. One that cannot be removed is left with a warning: no reason to end a training."""
         if path is None or not path.exists():
             return
+        self._remove(self.rules.beside(path))
         self.report.say(f"removing old checkpoint: {path}")
         try:
             if path.is_dir():

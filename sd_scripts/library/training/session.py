@@ -21,7 +21,7 @@ from sd_scripts.library.data.dataset import Dealer, Listing
 from sd_scripts.library.data.loader import as_worker_death, worker_count
 from sd_scripts.library.families.base import Family
 from sd_scripts.library.held_weights import hold_layers, wanted_formats
-from sd_scripts.library.methods.base import Method
+from sd_scripts.library.methods.base import FileKind, Method
 from sd_scripts.library.optim.optimizers import build_optimizer, schedule_for
 from sd_scripts.library.text_cache import TextCache
 from sd_scripts.library.training.caches import Filling, cached_latents, cached_texts
@@ -256,7 +256,7 @@ def _header(request: Request, family: Family, method: Method, *, seed: int, opti
     def shared() -> dict[str, str]:
         return training_metadata(config, plan, blueprint, scan=scan, family=family, method=method, facts=facts)
 
-    def header(tensors: Mapping[str, Tensor], step: int, epoch: int) -> Mapping[str, str]:
-        return file_metadata(config, family, shared(), tensors=tensors, step=step, epoch=epoch, now=time.time(), kind=method.file_kind)
+    def header(tensors: Mapping[str, Tensor], step: int, epoch: int, kind: FileKind = method.file_kind) -> Mapping[str, str]:
+        return file_metadata(config, family, shared(), tensors=tensors, step=step, epoch=epoch, now=time.time(), kind=kind)
 
     return header

@@ -10,7 +10,7 @@ from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.rules.rule import Rule
 from sd_scripts.params.saving import ModelFile
-from sd_scripts.params.word import LearntWord
+from sd_scripts.params.word import TextualInversion
 
 
 def full_half_fits(config: Config) -> Iterator[Problem]:
@@ -21,14 +21,14 @@ def full_half_fits(config: Config) -> Iterator[Problem]:
             continue
         if precision.mixed_precision != half:
             yield error(name, f"It needs mixed_precision {half}, and that is {precision.mixed_precision}.", f"Set mixed_precision to {half}.")
-        if LearntWord in config:
+        if TextualInversion in config:
             yield warning(name, "It has no effect: only the vectors of a word are trained, and these few numbers stay in 32 bits.", "Leave it out.")
 
 
 def adam_fits_half(config: Config) -> Iterator[Problem]:
     """Squares of usual gradients are below the smallest number of fp16, so all that Adam divides by is its epsilon."""
     optimizer = (config[Optimizer].optimizer_type or "AdamW").lower()
-    if config[Precision].full_fp16 and optimizer == "adamw" and LearntWord not in config:
+    if config[Precision].full_fp16 and optimizer == "adamw" and TextualInversion not in config:
         fix = "Use optimizer_type AdamW8bit or Adafactor, or full_bf16."
         yield error("full_fp16", "AdamW cannot keep the squares of small gradients in fp16, and its steps become thousands of times too large.", fix)
 

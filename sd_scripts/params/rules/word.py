@@ -10,7 +10,7 @@ from sd_scripts.params.network import Network
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.rules.rule import Rule, were_given
 from sd_scripts.params.text_cache import TextCache
-from sd_scripts.params.word import LearntWord, TextualInversion
+from sd_scripts.params.word import LearntWord, PivotalTuning, TextualInversion
 
 _UNUSABLE = re.compile(r"[\s,()\[\]{}|\\:]")
 
@@ -37,6 +37,18 @@ def word_can_stand_in_a_prompt(config: Config) -> Iterator[Problem]:
         yield error("token_string", f"{word} holds {mark}, which separates words or means something in prompts.", "Use letters, digits, - and _.")
 
 
+def word_can_be_bundled(config: Config) -> Iterator[Problem]:
+    """In a bundle the word is part of a key, which dots divide."""
+    if PivotalTuning not in config:
+        return
+    word = config[LearntWord].token_string
+    if not word:
+        for name in were_given(config, "embedding_lr", "bundle_embedding"):
+            yield warning(name, "It has no effect without token_string.", "Name the word to learn, or leave this out.")
+    elif config[PivotalTuning].bundle_embedding and "." in word:
+        yield error("token_string", f"{word} holds a dot, which divides names in a bundle.", "Choose another word, or turn bundle_embedding off.")
+
+
 def captions_come_from_one_place(config: Config) -> Iterator[Problem]:
     """Two sets of sentences at once."""
     if TextualInversion in config and config[TextualInversion].use_object_template and config[TextualInversion].use_style_template:
@@ -55,5 +67,5 @@ def captions_are_not_kept(config: Config) -> Iterator[Problem]:
         yield error("cache_text_encoder_outputs", "It keeps captions as they are, but token_string changes what they mean.", "Turn one of them off.")
 
 
-RULES: tuple[Rule, ...] = (word_can_stand_in_a_prompt, captions_come_from_one_place, start_is_named_once, captions_are_not_kept)
+RULES: tuple[Rule, ...] = (word_can_stand_in_a_prompt, word_can_be_bundled, captions_come_from_one_place, start_is_named_once, captions_are_not_kept)
 """All rules of this file."""
