@@ -25,14 +25,14 @@ class Row:
 
     `shows` is the first thing that must differ between two trainings that are equal but for this option ("said" and "code": what was told, and the
     exit code, where a value is refused with a reason). `value` is what it is changed to; `given` are other options under which it has an effect, in
-    both trainings, of which each script takes those that it has. With `only`, other families must say that it has no effect. `codes` are the exit
-    codes without and with it: 2 is refused.
+    both trainings, of which each script takes those that it has. Families and methods in `idle` must say that it has none. `codes` are the
+    exit codes without and with it: 2 is refused.
     """
 
     shows: Aspect
     value: Value = UNSET
     given: Mapping[str, Value] = field(default_factory=dict)
-    only: str = ""
+    idle: tuple[str, ...] = ()
     codes: tuple[int, int] = (0, 0)
 
 
@@ -41,6 +41,7 @@ STABLE = {"lr_scheduler": "warmup_stable_decay", "lr_scheduler_min_lr_ratio": 0.
 HUBER = {"loss_type": "huber"}
 OFFSET, IP, VELOCITY = {"noise_offset": 0.1}, {"ip_noise_gamma": 0.1}, {"v_parameterization": True}
 TALL = {"resolution": "128"}
+LOKR, OFT, LYCORIS = ({"network_module": name} for name in ("networks.lokr", "networks.oft", "lycoris.kohya"))
 PRESERVED = {"preservation_class": "dog", "preservation_trigger": "cat"}
 SHUFFLED = {"shuffle_caption": True}
 CHECKPOINTED = {"gradient_checkpointing": True}
@@ -92,7 +93,7 @@ ROWS: dict[str, Row] = {
     "caption_tag_dropout_rate": Row("losses", 0.5),
     "token_warmup_step": Row("losses", 4.0),
     "token_warmup_min": Row("losses", 3, {"token_warmup_step": 8.0}),
-    "clip_skip": Row("losses", 2, only="sd"),
+    "clip_skip": Row("losses", 2, idle=("sdxl",)),
     "max_token_length": Row("losses"),
     "no_token_padding": Row("losses"),
     "weighted_captions": Row("losses"),
@@ -158,6 +159,35 @@ ROWS: dict[str, Row] = {
     "mid_lr_weight": Row("rates", "0.5"),
     "up_lr_weight": Row("rates", "cosine"),
     "block_lr_zero_threshold": Row("shapes", 0.6, {"mid_lr_weight": "0.5"}),
+    "dora_wd": Row("tensors"),
+    "rs_lora": Row("losses"),
+    "pissa": Row("shapes"),
+    "tlora_min_rank": Row("tensors", 1),
+    "tlora_alpha": Row("tensors", 3.0, {"tlora_min_rank": 1}),
+    "unit": Row("tensors", 2, {"network_module": "networks.dylora"}),
+    "factor": Row("shapes", 2, LOKR),
+    "decompose_both": Row("shapes", given={**LOKR, "network_dim": 1}),
+    "full_matrix": Row("shapes", given={**LOKR, "network_dim": 1}),
+    "use_tucker": Row("shapes", given={"network_module": "networks.loha", "conv_dim": 2}),
+    "enable_all_linear": Row("shapes", given=OFT),
+    "enable_conv": Row("shapes", given=OFT),
+    "include_patterns": Row("shapes", "*attn1*", {"exclude_patterns": "*attn*"}),
+    "exclude_patterns": Row("shapes", "*attn1*"),
+    "network_reg_dims": Row("shapes", "*attn1*=2"),
+    "network_reg_lrs": Row("rates", "*attn1*=1e-4"),
+    "algo": Row("shapes", "loha", LYCORIS),
+    "preset": Row("shapes", "attn-only", LYCORIS),
+    "block_size": Row("tensors", 2, {**LYCORIS, "algo": "dylora"}),
+    "bypass_mode": Row("losses", given={**LYCORIS, "algo": "loha"}),
+    "constraint": Row("losses", 1e-6, {**LYCORIS, "algo": "diag-oft"}),
+    "rescaled": Row("shapes", given={**LYCORIS, "algo": "diag-oft"}),
+    "dropout": Row("tensors", 0.5, {**LYCORIS, "bypass_mode": True}),
+    "rank_dropout_scale": Row("losses", given={**LYCORIS, "rank_dropout": 0.5}),
+    "train_on_input": Row("shapes", given={**LYCORIS, "algo": "ia3"}),
+    "unbalanced_factorization": Row("shapes", given={**LYCORIS, "algo": "lokr"}),
+    "use_cp": Row("shapes", given={**LYCORIS, "conv_dim": 2}),
+    "use_scalar": Row("tensors", given=LYCORIS),
+    "wd_on_output": Row("shapes", given={**LYCORIS, "dora_wd": True}),
     # a word
     "token_string": Row("losses", "zzq", WORDS),
     "init_word": Row("losses", "dog"),
@@ -203,9 +233,14 @@ ROWS: dict[str, Row] = {
     "pretrained_model_name_or_path": Row("losses", lambda stock: stock.other_model),
     "vae": Row("losses", lambda stock: stock.vae),
     "no_half_vae": Row("losses", given={"mixed_precision": "bf16"}),
-    "v2": Row("code", only="sd", codes=(0, 2)),
+    "v2": Row("code", idle=("sdxl",), codes=(0, 2)),
     "v_parameterization": Row("losses"),
     "mixed_precision": Row("losses", "bf16"),
+    "full_fp16": Row("losses", given={"mixed_precision": "fp16", "no_half_vae": True}, idle=("embedding",)),
+    "full_bf16": Row("losses", given={"mixed_precision": "bf16"}, idle=("embedding",)),
+    "fp8_base": Row("losses", idle=("dreambooth", "finetune")),
+    "fp8_base_unet": Row("losses"),
+    "quantize_base": Row("losses", "int8"),
     "gradient_checkpointing": Row("calls"),
     "gradient_checkpointing_every": Row("calls", 2, CHECKPOINTED),
     "cache_latents": Row("phases"),

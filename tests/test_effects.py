@@ -119,7 +119,7 @@ def test_it_shows_in_a_training(bench: Bench, script: str, name: str) -> None:
     given = {other: resolved(value, stock) for other, value in proof.given.items() if other in row.by_name}
     value = other_value(parameter) if proof.value is UNSET else resolved(proof.value, stock)
     changed, without = bench.seen(script, {**given, name: value}), bench.seen(script, given)
-    if proof.only and row.family != proof.only:
+    if {row.family, row.method} & {*proof.idle}:
         assert f"--{name}" in changed.said and f"--{name}" not in without.said
         return
     assert getattr(changed, proof.shows) != getattr(without, proof.shows), changed.said

@@ -27,7 +27,14 @@ class LycorisArgs:
         suggestions=("full", "full-lin", "attn-mlp", "attn-only", "unet-only", "unet-transformer-only", "unet-convblock-only", "ia3"),
         when=_ITS_OWN,
     )
-    dropout: float | None = param(None, "Share of inner values set to 0 at random, as network_dropout.", min=0, max=1, step=0.05, when=_ITS_OWN)
+    dropout: float | None = param(
+        None,
+        "Share of inner values set to 0 at random, as network_dropout. The package does so only with bypass.",
+        min=0,
+        max=1,
+        step=0.05,
+        when={**_ITS_OWN, "bypass_mode": True},
+    )
     use_cp: bool = param(False, "An older name of Tucker decomposition.", label="Tucker (old name)", when=_ITS_OWN)
     use_scalar: bool = param(
         False,

@@ -199,6 +199,8 @@ def kinds_go_together(config: Config) -> Iterator[Problem]:
         yield error("pissa", "It cannot be combined with dora_wd.", "Turn one of them off.")
     if network.network_dropout and module in (LOHA_MODULE, LOKR_MODULE, DYLORA_MODULE, OFT_MODULE):
         yield error("network_dropout", f"{module} has no inner values to drop.", "Use rank_dropout or module_dropout, or leave it out.")
+    if network.network_dropout and module == LYCORIS_MODULE and not config[LycorisArgs].bypass_mode:
+        yield warning("network_dropout", f"It has no effect: {module} drops inner values only with bypass_mode.", "Set it, or use rank_dropout.")
     rank = network.network_dim or DEFAULT_RANK
     if module == DYLORA_MODULE and rank % kinds.unit:
         yield error("unit", f"The rank {rank} is no multiple of {kinds.unit}.", f"Use a rank that {kinds.unit} divides.")

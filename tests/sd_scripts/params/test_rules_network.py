@@ -84,6 +84,12 @@ def test_stopping_the_text_encoder_takes_steps_a_share_or_minus_one():
         assert found(rule, stop_text_encoder_training=value) == []
 
 
+def test_lycoris_drops_inner_values_only_with_bypass():
+    given = {"network_module": "lycoris.kohya", "network_dropout": 0.1}
+    assert found(network.kinds_go_together, **given) == [("network_dropout", "warning")]
+    assert found(network.kinds_go_together, **given, bypass_mode=True) == []
+
+
 def numbers(count: int) -> str:
     return ",".join(["4"] * count)
 
