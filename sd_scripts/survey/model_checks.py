@@ -7,12 +7,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from sd_scripts.errors import DataError
+from sd_scripts.params.commands import COMMANDS, Command
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.network import Network
 from sd_scripts.params.problem import Problem, error, warning
-from sd_scripts.params.saving import State
+from sd_scripts.params.saving import ModelFile, State
 from sd_scripts.survey.header import Header, ModelFacts, facts_of, read_header
 
 MODEL = "pretrained_model_name_or_path"
@@ -66,7 +67,8 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
     yield from (warning(MODEL, note) for note in facts.notes if not (facts.inpainting and "inpainting" in note) and "v_parameterization" not in note)
     family = FAMILIES[config.command.family]
     if facts.family and facts.family not in family.kinds and facts.kind in ("checkpoint", "folder", "denoiser"):
-        fix = f"Use {facts.script} for it." if facts.script else f"Name a {family.title} model."
+        script = _script_for(facts, config.command)
+        fix = f"Use {script} for it." if script else f"Name a {family.title} model."
         yield error(MODEL, f"This is a {facts.title} model; {config.command.script} is for {family.title}.", fix)
     elif facts.kind in _NO_MODEL:
         yield error(MODEL, *_NO_MODEL[facts.kind])
@@ -77,6 +79,14 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
     else:
         if SDModel in config:
             yield from _version(config[SDModel], facts)
+
+
+def _script_for(facts: ModelFacts, asked: Command) -> str:
+    """The script that does with this kind of model what `asked` does with its own: the same method, else one that saves the same kind of file."""
+    rows = [row for row in COMMANDS if row.kind == "train" and facts.family in FAMILIES[row.family].kinds]
+    whole = ModelFile in asked.sections
+    rows.sort(key=lambda row: (row.method != asked.method, (ModelFile in row.sections) != whole))
+    return rows[0].script if rows else facts.script
 
 
 def _version(asked: SDModel, facts: ModelFacts) -> Iterator[Problem]:

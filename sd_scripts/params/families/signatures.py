@@ -33,7 +33,8 @@ _FOLDER_LABELS = "unet/add_embedding.linear_1.weight"
 SIGNATURES = (
     Signature("sdxl", "SDXL", (Mark(_SD_LABELS), Mark("conditioner.embedders.1.model.text_projection")), script="sdxl_train_network"),
     Signature("sdxl", "SDXL", (Mark(_FOLDER_LABELS), Mark("text_encoder_2/text_projection.weight")), script="sdxl_train_network"),
-    Signature("sdxl_refiner", "SDXL refiner", (Mark(_SD_LABELS),)),
+    Signature("sdxl_refiner", "SDXL refiner", (Mark(_SD_LABELS), Mark("conditioner.embedders.0.model.text_projection"))),
+    Signature("sdxl", "SDXL", (Mark(_SD_LABELS),), script="sdxl_train_network"),
     Signature("sd1", "Stable Diffusion 1.x", (Mark(_SD_ATTENTION, 4),), (_SD_LABELS,), "train_network"),
     Signature("sd2", "Stable Diffusion 2.x", (Mark(_SD_ATTENTION, 2),), (_SD_LABELS,), "train_network"),
     Signature("sd1", "Stable Diffusion 1.x", (Mark(_FOLDER_ATTENTION, 4),), (_FOLDER_LABELS,), "train_network"),

@@ -33,7 +33,11 @@ def test_a_small_model_in_the_sd1_layout_is_sd1(tmp_path):
     [
         (LINEAR, "sd2", "checkpoint"),
         (SDXL, "sdxl", "checkpoint"),
-        ({f"{UNET}label_emb.0.0.weight": ("F16", (8, 8)), "conditioner.embedders.0.model.x": ("F16", (1,))}, "sdxl_refiner", "checkpoint"),
+        (
+            {f"{UNET}label_emb.0.0.weight": ("F16", (8, 8)), "conditioner.embedders.0.model.text_projection": ("F16", (1, 1))},
+            "sdxl_refiner",
+            "checkpoint",
+        ),
         ({"double_blocks.0.img_attn.qkv.weight": ("BF16", (1, 1)), "single_blocks.0.linear1.weight": ("BF16", (1, 1))}, "flux", "denoiser"),
         ({f"{UNET}joint_blocks.0.x_block.attn.qkv.weight": ("F16", (1, 1)), "text_encoders.clip_l.x": ("F16", (1,))}, "sd3", "checkpoint"),
         ({"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": ("F16", (4, 8, 1, 1))}, "sd1", "lora"),
