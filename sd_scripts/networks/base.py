@@ -117,9 +117,10 @@ class AdapterModule(nn.Module, ABC):
         """Take a file's tensors and keep their effect: where the file's alpha differs, a factor is scaled to make up for it, and True returned.
 
         Raises:
-            ValueError: a tensor is missing or has another shape; the message names it.
+            ValueError: a tensor is missing, has another shape or no place here; the message names it.
         """
         own = {key: tensor for key, tensor in self.state_dict().items() if key != "alpha"}
+        refuse_others(found, own)
         copy_all(own, found)
         ratio = self.strength_in(found) / self.scale
         if math.isclose(ratio, 1.0, rel_tol=ALPHA_ROUNDING) or not self.factors():
@@ -209,7 +210,9 @@ class Adapter(nn.Module):
         groups = _text_groups(rest, rates)
         for place, (_, rate) in enumerate(rates.by_name):
             members = [module for found, (_, module) in zip(named, self._each(), strict=True) if found == place]
-            groups += _split(f"reg_lr_{place}", members, rate, rates.unet_plus)
+            texts = [module for module in members if module.target.is_text]
+            groups += _split(f"textencoder reg_lr_{place}", texts, rate, rates.text_encoder_plus)
+            groups += _split(f"reg_lr_{place}", [module for module in members if not module.target.is_text], rate, rates.unet_plus)
         if rates.block_weights is None:
             return groups + _split("unet", unet, rates.unet, rates.unet_plus)
         for block in dict.fromkeys(module.target.block for module in unet):
@@ -292,6 +295,14 @@ def copy_all(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
         if found[key].shape != tensor.shape:
             raise ValueError(f"{key} is {tuple(found[key].shape)} in the file and {tuple(tensor.shape)} here")
         tensor.copy_(found[key])
+
+
+def refuse_others(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where a file holds more for a module than the module has: leaving it out would change its effect."""
+    others = sorted(set(found) - set(own) - {"alpha"})
+    if others:
+        hint = ": switch dora_wd on" if others[0] == "dora_scale" else ""
+        raise ValueError(f"{others[0]} has no place in this adapter{hint}")
 
 
 def _split(name: str, modules: Sequence[AdapterModule], rate: float, plus: float | None) -> list[ParamGroup]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from torch import Tensor
 
@@ -185,9 +186,13 @@ def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def shape_in_file(target: AdapterTarget, found: Mapping[str, Tensor]) -> FileShape | None:
-    """What `found`, one module's tensors, is; None for nothing that is known."""
+    """What `found`, one module's tensors, is; None for nothing that is known. Raises ValueError for DoRA by inputs."""
     alpha = float(found[ALPHA]) if ALPHA in found else 0.0
     dora = "dora_scale" in found
+    if dora and found["dora_scale"].shape[0] != cast(Tensor, target.module.weight).shape[0]:
+        raise ValueError(f"{target.name} is DoRA by inputs, which is not read here")
+    if "lora_mid.weight" in found:  # Tucker form of a LoRA: likewise
+        return None
     if DOWN in found:
         return FileShape(found[DOWN].shape[0], alpha, lambda at, rank, strength: LoRAModule(at, rank, strength, dora=dora))
     if "hada_w1_b" in found:

@@ -72,6 +72,16 @@ class DeltaModule(AdapterModule):
         turned = weight + delta.to(weight.device)
         return self.dora_scale.detach() / row_norms(turned) * turned - weight
 
+    @torch.no_grad()
+    def load_file(self, found: Mapping[str, Tensor]) -> bool:
+        """Take a file's tensors. Where it has no lengths and this adapter learns them, they become those that the file's weight has."""
+        if self.dora_scale is None or "dora_scale" in found:
+            return super().load_file(found)
+        rescaled = super().load_file({**found, "dora_scale": self.dora_scale})
+        change = self.strength_in(found) * self.delta()
+        self.dora_scale.copy_(row_norms(self.weight.detach().float() + change.to(self.weight.device)))
+        return rescaled
+
     def file_tensors(self) -> dict[str, Tensor]:
         """Without DoRA's lengths where there are none."""
         return {key: tensor for key, tensor in self.state_dict().items() if tensor is not None}
@@ -99,8 +109,3 @@ def apply_weight(inputs: Tensor, weight: Tensor, conv: tuple | None) -> Tensor:
         return F.linear(inputs, weight)
     stride, padding, dilation = conv
     return F.conv2d(inputs, weight, None, stride, padding, dilation)
-
-
-def is_conv_file(tensors: Mapping[str, Tensor], key: str) -> bool:
-    """Whether a factor in a file is that of a convolution."""
-    return key in tensors and tensors[key].dim() > 2

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sd_scripts.library.families.base import AdapterTarget
-from sd_scripts.networks.base import copy_all
+from sd_scripts.networks.base import copy_all, refuse_others
 from sd_scripts.networks.delta import DeltaModule, apply_weight
 from sd_scripts.networks.lora import ALPHA, DOWN, UP, product
 from sd_scripts.survey.randomness import seed_for
@@ -76,6 +76,7 @@ class DyLoRAModule(DeltaModule):
     def load_file(self, found: Mapping[str, Tensor]) -> bool:
         """Take a LoRA file's tensors of this rank; see `AdapterModule.load_file`."""
         down, up = (part.detach().clone() for part in self._factors())
+        refuse_others(found, {DOWN: down, UP: up})
         copy_all({DOWN: down, UP: up}, found)
         ratio = self.strength_in(found) / self.scale
         for own, part in zip(self.lora_A, down.split(self.unit), strict=True):

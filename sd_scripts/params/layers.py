@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sd_scripts.errors import ConfigError
@@ -63,9 +63,7 @@ class LayerRules:
         return (rank if given is None else int(given)), alpha
 
     def _is_chosen(self, name: str) -> bool:
-        if any(matches(name) for matches in self.included):
-            return True
-        return not self.included and not any(matches(name) for matches in self.excluded)
+        return any(matches(name) for matches in self.included) or not any(matches(name) for matches in self.excluded)
 
     def _turned(self, layer: Layer) -> tuple[int, float]:
         arguments = self.arguments
@@ -84,6 +82,16 @@ class LayerRules:
         if layer.large_conv:
             return (ranks.conv_ranks or ranks.ranks)[layer.block], ranks.conv_alphas[layer.block]
         return ranks.ranks[layer.block], ranks.alphas[layer.block]
+
+
+def unmatched(arguments: AdapterArgs, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(option, pattern) of each pattern that fits none of the names. Raises ConfigError for a malformed list."""
+    for field in ("include_patterns", "exclude_patterns", "network_reg_dims", "network_reg_lrs"):
+        text = getattr(arguments, field)
+        items = [item.rpartition("=")[0] for item in _items(text)] if field.startswith("network_reg") else _items(text)
+        for item in items:
+            if item and not any(map(_test(field, item), names)):
+                yield field, item
 
 
 def by_name(field: str, text: str | None) -> tuple[tuple[Callable[[str], bool], float], ...]:

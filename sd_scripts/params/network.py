@@ -274,13 +274,13 @@ class AdapterArgs:
     enable_conv: bool = param(False, "Turn the convolutions too.", label="Convolutions", when={"network_module": OFT_MODULE})
     include_patterns: str | None = param(
         None,
-        "Train only layers whose name matches one of these, separated by commas: *attn1* or a regular expression. The plan lists what is trained.",
-        label="Only layers",
+        "Layers that are trained although they match exclude_patterns; written the same way.",
+        label="But with layers",
         when={"network_module": OWN_MODULES},
     )
     exclude_patterns: str | None = param(
         None,
-        "Leave out layers whose name matches one of these. A layer that is named under both is trained.",
+        "Leave out layers whose name matches one of these, separated by commas: *attn1* or a regular expression. The plan lists what is trained.",
         label="Without layers",
         when={"network_module": OWN_MODULES},
     )

@@ -23,7 +23,7 @@ from sd_scripts.survey.learnt_word import word_problems
 from sd_scripts.survey.model_checks import other_weights, read_model
 from sd_scripts.survey.plan import Plan, make_plan
 from sd_scripts.survey.prompts import read_prompt_file, without_effect
-from sd_scripts.survey.targets import AdapterSize, adapter_size
+from sd_scripts.survey.targets import AdapterSize, adapter_size, pattern_problems
 
 _SAME_SHAPE = 0.02
 """Difference of aspect ratios, as a share, that is not worth a word."""
@@ -70,8 +70,9 @@ def survey(config: Config, *, processes: int = 1, on_progress: Progress | None =
         problems += word_problems(config, blueprint, found)
     header, model, model_problems = read_model(config)
     problems += [*model_problems, *other_weights(config, model), *_prompt_problems(config)]
+    adapter = _adapter(config, header, problems)
     unique = list(dict.fromkeys(problems))
-    return Report(blueprint, found, plan, model, _adapter(config, header), sorted(unique, key=lambda problem: problem.severity != "error"))
+    return Report(blueprint, found, plan, model, adapter, sorted(unique, key=lambda problem: problem.severity != "error"))
 
 
 def _look_at_data(config: Config, problems: list[Problem], on_progress: Progress | None) -> tuple[Blueprint | None, Scan | None]:
@@ -107,10 +108,11 @@ def _as_problem(reason: TrainingError, field: str) -> Problem:
     return error(field, place + reason.message, reason.fix)
 
 
-def _adapter(config: Config, header: Header | None) -> AdapterSize | None:
+def _adapter(config: Config, header: Header | None, problems: list[Problem]) -> AdapterSize | None:
     if header is None:
         return None
     try:
+        problems += pattern_problems(config, header)
         return adapter_size(config, header)
     except ConfigError:  # malformed block lists: `check` has told of them already
         return None

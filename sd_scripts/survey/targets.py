@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.families.facts import AdapterPlace
-from sd_scripts.params.layers import Layer, LayerRules
+from sd_scripts.params.layers import Layer, LayerRules, unmatched
 from sd_scripts.params.network import LOHA_MODULE, LORA_FA_MODULE, LYCORIS_MODULE, OFT_MODULE, PRODUCTS, RANKED, AdapterArgs, Network
+from sd_scripts.params.problem import Problem, warning
 from sd_scripts.params.saving import Saving
 from sd_scripts.survey.header import Header
 
@@ -75,6 +76,15 @@ def adapter_size(config: Config, header: Header) -> AdapterSize | None:
     unet = sum(place.part == "unet" for place, _ in chosen)
     rows = _rows((place, rank, size) for (place, rank), size in zip(chosen, sizes, strict=True))
     return AdapterSize(unet, len(chosen) - unet, parameters, (saved + len(chosen)) * value_bytes + names + _METADATA_BYTES, rows)
+
+
+def pattern_problems(config: Config, header: Header) -> Iterator[Problem]:
+    """Patterns of layer names that fit no layer of this model. Raises ConfigError for a malformed list."""
+    if Network not in config:
+        return
+    names = [place.name for place in FAMILIES[config.command.family].places(header.tensors)]
+    for field, pattern in unmatched(config[AdapterArgs], names) if names else ():
+        yield warning(field, f"{pattern} fits no layer of this model.", f"Names are like {names[0]}; * stands for anything.")
 
 
 def _rank(place: AdapterPlace, network: Network, rules: LayerRules) -> int:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sd_scripts.library.methods.adapter import Adapter
 from sd_scripts.library.weights_file import read_weights
-from sd_scripts.networks.build import part_of, shape_in_file
-from sd_scripts.networks.lycoris import probed
+from sd_scripts.networks.build import merge_file, part_of, shape_in_file
+from sd_scripts.networks.lycoris import module_class, probed
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import make_config
 
@@ -112,9 +112,61 @@ def test_patterns_choose_layers_ranks_and_rates(tmp_path, run_dir):
     assert step["lr"]["reg_lr_0"] == pytest.approx(1e-5) and step["lr"]["unet"] == pytest.approx(1e-3)
 
 
+def test_text_layers_with_a_rate_of_their_own_stop_with_their_encoder(tmp_path, run_dir):
+    words = ("network_reg_lrs=*=1e-3", "loraplus_unet_lr_ratio=16")
+    given = {"network_args": words, "save_every_n_steps": 1, "stop_text_encoder_training": 1, "max_train_steps": 3}
+    assert train(tmp_path, output_name="stop", **given) == 0
+    first, last = saved(tmp_path, "stop-step00000001"), saved(tmp_path, "stop")
+    changed = {key.startswith("lora_te") for key in last if not torch.equal(first[key], last[key])}
+    assert changed == {False}
+    steps = tiny_runs.events(run_dir, "step")
+    assert steps[0]["lr"] == {"textencoder reg_lr_0": pytest.approx(1e-3), "reg_lr_0": pytest.approx(1e-3), "reg_lr_0 plus": pytest.approx(1.6e-2)}
+
+
+def test_a_file_that_holds_more_than_the_adapter_is_refused_and_one_that_holds_less_goes_on(tmp_path, run_dir, capsys):
+    start = {"network_train_unet_only": True, "max_train_steps": 1}
+    assert train(tmp_path, output_name="dora", network_args=("dora_wd=True",), **start) == 0
+    assert train(tmp_path, output_name="no", network_weights=tmp_path / "out" / "dora.safetensors", **start) == 2
+    assert "dora_scale has no place in this adapter: switch dora_wd on" in capsys.readouterr().err
+    assert train(tmp_path, output_name="lora", **{**start, "max_train_steps": 3}) == 0
+    plain = tmp_path / "out" / "lora.safetensors"
+    assert train(tmp_path, output_name="more", network_weights=plain, network_args=("dora_wd=True",), **{**start, "learning_rate": 1e-9}) == 0
+    weights = []
+    for path in (plain, tmp_path / "out" / "more.safetensors"):
+        family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+        merge_file(family.targets(), read_weights(path)[0], 1.0)
+        weights.append(family.unet.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_tucker_lora_is_merged_by_lycoris(tmp_path):
+    family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+    target = next(target for target in family.targets() if target.kind == "conv3x3")
+    inner = module_class("locon")(target.name, target.module, 1.0, 2, 1.0, use_tucker=True)
+    with torch.no_grad():
+        inner.lora_up.weight.normal_(0, 0.3)
+    file = {f"{target.name}.{key}": tensor.detach().clone() for key, tensor in inner.state_dict().items()}
+    assert f"{target.name}.lora_mid.weight" in file
+    inner.org_forward = target.module.forward
+    expected = probed(inner, target.module)
+    merge_file([target], file, 1.0)
+    torch.testing.assert_close(target.module.weight, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_dora_by_inputs_is_refused_by_name(tmp_path):
+    family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+    target = next(target for target in family.targets() if target.kind == "linear" and not target.is_text)
+    inner = module_class("locon")(target.name, target.module, 1.0, 2, 1.0, weight_decompose=True, wd_on_out=False)
+    file = {f"{target.name}.{key}": tensor.detach().clone() for key, tensor in inner.state_dict().items()}
+    with pytest.raises(ValueError, match="DoRA by inputs"):
+        merge_file([target], file, 1.0)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"network_args": ("exclude_patterns=*attn9*",)}, "*attn9* fits no layer"),
         ({"network_args": ("ranks=3",)}, "networks.lora has no argument 'ranks'"),
         ({"network_args": ("unit=2",)}, "networks.lora has no such argument"),
         ({"network_args": ("conv_dim=many",)}, "conv_dim"),
@@ -128,7 +180,7 @@ def test_patterns_choose_layers_ranks_and_rates(tmp_path, run_dir):
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, run_dir, capsys, given, words):
-    assert train(tmp_path, **given) == 2
+    assert train(tmp_path, max_train_steps=1, **given) == (0 if "fits no layer" in words else 2)
     told = capsys.readouterr()
     assert words in told.err + told.out
 

@@ -12,7 +12,6 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import COMMANDS, command
 from sd_scripts.params.config import make_config
 from sd_scripts.params.config_file import config_path, dumps, read_config, write_config
-from sd_scripts.params.network import LoRAArgs
 from sd_scripts.params.spec import Parameter
 
 LORA = command("train_network")
@@ -132,11 +131,12 @@ def values_of(parameter: Parameter) -> st.SearchStrategy[object]:
     if parameter.choices:
         return st.sampled_from(parameter.choices)
     one = ONE[parameter.kind]
-    if parameter.kind == "str" and parameter.section == LoRAArgs.__name__:  # blanks around a word are no part of it
+    if parameter.kind == "str" and parameter.section in ARGUMENTS:  # blanks around a word are no part of it
         one = one.map(str.strip)
     return st.lists(one, min_size=1, max_size=3).map(tuple) if parameter.many else one
 
 
+ARGUMENTS = ("LoRAArgs", "AdapterArgs", "LycorisArgs")
 SKIPPED = ("network_args", "network_module", "config_file", "output_config", "wandb_api_key", "huggingface_token")
 
 
