@@ -1,7 +1,7 @@
 """Every option of every script does something: changed alone, it changes the plan, the data, the loss, the weights, a file or the launch command, or
 it is refused with a reason. Where each shows stands in effect_rows.py; an option that is in no list fails here.
 
-Each is tried with one of the scripts that take it, by turns; `-m slow` tries each with all of them.
+Each is tried with one of the scripts that take it, by turns; `-m large` tries each with all of them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def by_turns() -> list[object]:
     cases = []
     for name, taking in scripts.items():
         chosen = taking[zlib.crc32(section_of[name].encode()) % len(taking)]
-        cases += [pytest.param(script, name, id=f"{name}-{script}", marks=() if script == chosen else pytest.mark.slow) for script in taking]
+        cases += [
+            pytest.param(script, name, id=f"{name}-{script}", marks=() if script == chosen else (pytest.mark.slow, pytest.mark.large))
+            for script in taking
+        ]
     return cases
 
 
