@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kohya_gui.jobs.adoption import adopt, adopt_all, spawn_supervisor
 from kohya_gui.jobs.devices import Machine, machine
-from kohya_gui.jobs.launch import launch_argv, launch_environment, remembered_secrets, secrets_of
+from kohya_gui.jobs.launch import launch_argv, launch_environment, needs_the_net, remembered_secrets, secrets_of
 from kohya_gui.jobs.locks import START_LOCK, Held, locked
 from kohya_gui.jobs.preflight import Refused, gather, problems_of
 from kohya_gui.jobs.process import STOP_GRACE_S
@@ -123,7 +123,7 @@ class CommandExecutor:
             config,
             argv=self.command(config, config_path=run / CONFIG_FILE),
             cwd=self.cwd,
-            environment=launch_environment(self.machine, offline=self.offline),
+            environment=launch_environment(self.machine, offline=self.offline and not needs_the_net(config)),
             promised=promise(config, facts.survey.plan),
             dataset=facts.listing(),
         )
@@ -136,7 +136,7 @@ class CommandExecutor:
         state = newest_state(run)
         if state is None:
             raise RunError(f"{run.name} has no saved state to resume from.", fix="Start it anew, with save_state on next time.")
-        config = with_values(read_config(run / CONFIG_FILE, command_of(record["command"])), {"resume": str(state)})
+        config = with_values(read_config(run / CONFIG_FILE, command_of(record["command"])), {"resume": str(state), "resume_from_huggingface": False})
         write_whole(run / CONFIG_FILE, dumps(config))
         self._move(run, "queued")
 

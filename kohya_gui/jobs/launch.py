@@ -14,6 +14,7 @@ from kohya_gui.jobs.devices import Machine
 from kohya_gui.jobs.states import write_whole
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.config import Config
+from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.memory import Compile, Precision
 
@@ -62,6 +63,12 @@ def launch_environment(machine: Machine, *, offline: bool) -> dict[str, str]:
     if machine.kind == "cpu":
         environment["ACCELERATE_USE_CPU"] = "true"
     return environment
+
+
+def needs_the_net(config: Config) -> bool:
+    """Whether the run itself asks for an outside server: a repository to upload to or to resume from."""
+    hub = config[HuggingFace]
+    return bool(hub.huggingface_repo_id) or hub.resume_from_huggingface
 
 
 def secrets_of(config: Config, runs_dir: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_WANDB
 from sd_scripts.params.spec import param, section
 
 
@@ -13,18 +12,27 @@ class Logging:
     """Curves and console output."""
 
     logging_dir: str | None = param(
-        None, "Folder for TensorBoard curves, one folder per run in it. Empty: none are written.", label="Log folder", path="folder"
+        None, "Folder for the curves' files, one folder per run in it. Empty: none are written.", label="Log folder", path="folder"
     )
     log_with: Literal["tensorboard", "wandb", "all"] | None = param(
-        None, "Who keeps the curves. Empty: TensorBoard, where a log folder is given.", label="Log with"
+        None,
+        "Who keeps the curves: TensorBoard, Weights & Biases (the package wandb), or both. Empty: TensorBoard, where a log folder is given.",
+        label="Log with",
     )
     log_prefix: str | None = param(None, "Text before the name of the run's log folder.", label="Log prefix")
-    log_tracker_name: str | None = param(None, "Name of the log inside that folder. Empty: network_train.", label="Log name")
+    log_tracker_name: str | None = param(
+        None,
+        "Name of the log inside that folder, and of the project on Weights & Biases. Empty: kohya's name for the script, such as network_train.",
+        label="Log name",
+    )
     log_tracker_config: str | None = param(
-        None, "A TOML file with settings of the log service.", label="Log service settings", path="file", unavailable=FOR_WANDB
+        None,
+        "A TOML file with settings of the log services: a table [wandb] with words of wandb.init, a table [tensorboard].",
+        label="Log service settings",
+        path="file",
     )
     log_config: bool = param(False, "Write the settings into the log too.", label="Log settings")
-    wandb_run_name: str | None = param(None, "Name of the run on Weights & Biases.", label="W&B run name", unavailable=FOR_WANDB)
+    wandb_run_name: str | None = param(None, "Name of the run on Weights & Biases. Empty: it makes one up.", label="W&B run name")
     wandb_api_key: str | None = param(
         None, "Your Weights & Biases key. It is never written to a config, a log or a command line.", label="W&B key", secret=True
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 NOT_YET = "not available yet"
 FOR_MASKS = f"{NOT_YET}: masks come with a later version."
 FOR_COMPILE = f"{NOT_YET}: compiling the model comes with a later version."
-FOR_HUB = f"{NOT_YET}: nothing is uploaded to or resumed from Hugging Face. Copy the files from output_dir."
-FOR_WANDB = f"{NOT_YET}: runs are logged to TensorBoard files only. Use log_with tensorboard."
 FOR_DEEPSPEED = (
     "DeepSpeed would take the optimizer and the exchange of gradients from the trainer, and exact resuming with them. "
     "For several GPUs use num_processes; to save memory gradient_checkpointing, full_bf16 with an 8-bit optimizer, or quantize_base."

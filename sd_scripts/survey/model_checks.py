@@ -10,6 +10,7 @@ from sd_scripts.errors import DataError
 from sd_scripts.params.commands import COMMANDS, Command
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.network import Network
 from sd_scripts.params.problem import Problem, error, warning
@@ -59,7 +60,7 @@ def other_weights(config: Config, model: ModelFacts | None) -> Iterator[Problem]
         for path in network.base_weights or ():
             yield from _adapter("base_weights", path, model)
     resume = config[State].resume
-    if resume and not Path(resume).is_dir():
+    if resume and not config[HuggingFace].resume_from_huggingface and not Path(resume).is_dir():
         yield error("resume", f"The folder {resume} does not exist.", "Name a folder that ends in -state.")
 
 

@@ -20,6 +20,7 @@ from sd_scripts.library.training.checkpoint import existing_outputs, save_rules
 from sd_scripts.library.training.console import LOG, close_console, open_console
 from sd_scripts.library.training.report import Report
 from sd_scripts.library.training.request import Outcome, Request
+from sd_scripts.library.training.uploads import with_fetched_state
 from sd_scripts.params.cli import parse_args
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config
@@ -75,6 +76,7 @@ def _train(script: str, argv: Sequence[str], report: Report, *, names: tuple[str
     refuse(found.problems, report)
     if found.plan is None or found.blueprint is None or found.scan is None:
         raise DataError("There is nothing to train on.", fix="Look at train_data_dir or dataset_config.")
+    config = with_fetched_state(config)
     _refuse_to_overwrite(config, epochs=found.plan.epochs)
     report.event("plan", plan=found.plan.as_dict())
     for line in found.plan.formula():

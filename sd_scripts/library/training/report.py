@@ -1,4 +1,4 @@
-"""What a run tells the world: events for those who watch, a progress line on the terminal, curves for TensorBoard. Nothing here decides anything."""
+"""What a run tells the world: events for those who watch, a progress line on the terminal, curves. Nothing here decides anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tqdm import tqdm
 
@@ -18,12 +18,14 @@ from sd_scripts.errors import TrainingError
 from sd_scripts.library.training.console import LOG
 from sd_scripts.params.events import EVENTS_FILE, Phase, event_line
 
+Axis = Literal["step", "epoch"]
+
 
 class Curves(Protocol):
-    """Where numbers over steps go: TensorBoard's SummaryWriter is one."""
+    """Where numbers over steps go; see curves.py."""
 
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """One point."""
+    def draw(self, points: Mapping[str, float], *, step: int, epoch: int, by: Axis) -> None:
+        """One point of each curve, by its tag, at this place; `by` says which of both is its axis."""
 
     def close(self) -> None:
         """Write what is left."""
@@ -99,10 +101,14 @@ class Report:
             LOG.warning(f"warning: {text} {fix}".strip())
         self.event("warning", code=code, text=text, fix=fix)
 
-    def begin(self, *, start_step: int, total: int, epochs: int, average: LossAverage, curves: Curves | None) -> None:
+    def draw_in(self, curves: Curves | None) -> None:
+        """Draw numbers there too; it is closed with this report."""
+        self._curves = curves
+
+    def begin(self, *, start_step: int, total: int, epochs: int, average: LossAverage) -> None:
         """Show the progress line; losses are averaged by `average` from here on."""
         self.step, self._total, self._epochs = start_step, total, epochs
-        self._average, self._curves = average, curves
+        self._average = average
         self._base, self._start_step = (time.monotonic(), start_step), start_step
         live = sys.stderr.isatty()
         look = {"smoothing": 0, "desc": "steps", "mininterval": 0.1 if live else 2.0, "dynamic_ncols": live}
@@ -142,15 +148,16 @@ class Report:
         self.event("validation", step=step, epoch=epoch, loss=loss, best_loss=best[0], best_step=best[1])
         self.say(f"validation loss {loss:.4f} at step {step}, lowest {best[0]:.4f} at step {best[1]}")
         if self._curves is not None:
-            kind, place = ("epoch", epoch) if by_epoch else ("step", step)
+            kind: Axis = "epoch" if by_epoch else "step"
             average = sum(self._average.losses) / max(1, len(self._average.losses))
-            self._curves.add_scalar(f"loss/validation/{kind}_average", loss, place)
-            self._curves.add_scalar(f"loss/validation/{kind}_divergence", loss - average, place)
+            points = {f"loss/validation/{kind}_average": loss, f"loss/validation/{kind}_divergence": loss - average}
+            self._curves.draw(points, step=step, epoch=epoch, by=kind)
 
     def ended_epoch(self, epoch: int) -> None:
         """All of an epoch's steps are done."""
         if self._curves is not None and self._average.losses:
-            self._curves.add_scalar("loss/epoch_average", sum(self._average.losses) / len(self._average.losses), epoch)
+            average = sum(self._average.losses) / len(self._average.losses)
+            self._curves.draw({"loss/epoch_average": average}, step=self.step, epoch=epoch, by="epoch")
 
     def failed(self, error: BaseException, *, rank: int, exit_code: int) -> None:
         """Leave the reason behind: the last event of the main process, and a file by every process that fails."""
@@ -181,8 +188,7 @@ class Report:
 
     def _draw(self, curves: Curves, facts: StepFacts, average: float) -> None:
         points = {"loss/current": facts.loss, "loss/average": average, **{f"lr/{name}": rate for name, rate in facts.lr.items()}, **facts.extra}
-        for tag, value in points.items():
-            curves.add_scalar(tag, value, facts.step)
+        curves.draw(points, step=facts.step, epoch=facts.epoch, by="step")
 
 
 def _text(error: BaseException) -> str:

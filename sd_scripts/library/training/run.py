@@ -200,9 +200,11 @@ class Run:
         """The finished run's files; or, where it was stopped, only the outcome: its files are there already."""
         self._settle(keep=0)
         if self.ended:
+            self.saver.close()
             return Outcome(3, self.ended, self._step)
         if self.runtime.is_main:
             self.saver.at_end(self._position())
+        self.saver.close()
         self.runtime.wait()
         return Outcome(0, "finished", self._step)
 

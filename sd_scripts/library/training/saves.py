@@ -17,6 +17,7 @@ from sd_scripts.library.training.checkpoint import SaveRules, set_aside
 from sd_scripts.library.training.report import Report
 from sd_scripts.library.training.state import Position, save_state
 from sd_scripts.library.training.update import Updater
+from sd_scripts.library.training.uploads import Uploads
 from sd_scripts.library.weights_file import SavedFile, is_finite, save_weights
 from sd_scripts.survey.outputs import epoch_stem, last_stem, step_stem
 
@@ -40,6 +41,7 @@ class Saver:
         rules: which checkpoints, under which names.
         save_dtype: of weight files; None for the dtype of training.
         metadata: makes the header of a weight file.
+        uploads: sends what was saved to a repository.
     """
 
     rules: SaveRules
@@ -48,6 +50,7 @@ class Saver:
     report: Report
     save_dtype: torch.dtype | None
     metadata: Metadata
+    uploads: Uploads | None = None
     _written: set[Path] = field(default_factory=set)
 
     def after_step(self, position: Position) -> None:
@@ -82,6 +85,11 @@ class Saver:
         self._weights(stem, position.step, position.epoch, final=True)
         if self.rules.last_state:
             self._state(stem, position, final=True)
+
+    def close(self) -> None:
+        """Wait for what is still being uploaded."""
+        if self.uploads is not None:
+            self.uploads.finish()
 
     def _weights(self, stem: str, step: int, epoch: int, *, final: bool = False) -> None:
         path = self.rules.weights_path(stem)
@@ -135,12 +143,16 @@ class Saver:
             finite=saved.finite,
             final=final,
         )
+        if self.uploads is not None:
+            self.uploads.send(saved.path, state=what == "state")
 
     def _remove(self, path: Path | None) -> None:
         """Take away a checkpoint that a newer one replaces. One that cannot be removed is left with a warning: no reason to end a training."""
         if path is None or not path.exists():
             return
         self._remove(self.rules.beside(path))
+        if self.uploads is not None:
+            self.uploads.wait_for(path)
         self.report.say(f"removing old checkpoint: {path}")
         try:
             if path.is_dir():

@@ -43,6 +43,7 @@ from sd_scripts.library.training.saves import Metadata, Saver
 from sd_scripts.library.training.state import Position, load_state, read_position
 from sd_scripts.library.training.texts import Texts, captions_repeat
 from sd_scripts.library.training.update import Updater
+from sd_scripts.library.training.uploads import open_uploads
 from sd_scripts.library.training.validation import make_validation
 from sd_scripts.params.cache import Loader
 from sd_scripts.params.config import Config
@@ -84,6 +85,8 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     config, plan, listing = request.config, request.plan, Listing(request.scan.items, request.blueprint)
     position = start_position(config, plan)
     _warn_of_changes(config, position, plan, report)
+    report.draw_in(open_curves(config) if runtime.is_main else None)
+    uploads = open_uploads(config, report) if runtime.is_main else None
     seed = runtime.agreed(_seed(config, position, report))
     seed_everything(seed)
     method_class = pkgutil.resolve_name(request.method)
@@ -127,7 +130,6 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         total=plan.total_steps,
         epochs=plan.epochs,
         average=LossAverage(plan.steps_per_epoch, position.losses),
-        curves=open_curves(config) if runtime.is_main else None,
     )
     return Run(
         plan=plan,
@@ -146,7 +148,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         runtime=runtime,
         report=report,
         control=control,
-        saver=Saver(save_rules(config, epochs=plan.epochs), method, updater, report, SAVE_DTYPES[config[Saving].save_precision], header),
+        saver=Saver(save_rules(config, epochs=plan.epochs), method, updater, report, SAVE_DTYPES[config[Saving].save_precision], header, uploads),
         previews=make_previews(config, plan, family=family, runtime=runtime, report=report),
         validation=make_validation(request, family, runtime, seed=seed, trained_text=plan.text_changes),
         divergence_fix=_divergence_fix(config, cached=cache is not None),

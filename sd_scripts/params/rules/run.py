@@ -8,12 +8,12 @@ from pathlib import PurePath
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.logging import Logging
 from sd_scripts.params.memory import Precision
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.problem import Problem, error, warning
-from sd_scripts.params.reasons import FOR_WANDB
 from sd_scripts.params.rules.rule import Rule, is_installed, were_given
 from sd_scripts.params.samples import PROMPT_FILES, Samples
 from sd_scripts.params.saving import Saving, State
@@ -131,15 +131,38 @@ def saved_precision_fits(config: Config) -> Iterator[Problem]:
         )
 
 
-def log_service_is_built(config: Config) -> Iterator[Problem]:
-    """TensorBoard is the only log service, and it needs a folder and its package."""
+def log_services_can_start(config: Config) -> Iterator[Problem]:
+    """Each log service needs its package, and both need a folder for their files."""
     logging = config[Logging]
-    if logging.log_with in ("wandb", "all"):
-        yield error("log_with", f"{logging.log_with!r} is refused: {FOR_WANDB}", "Write tensorboard, or leave it out.")
-    if logging.log_with == "tensorboard" and not logging.logging_dir:
-        yield error("logging_dir", "TensorBoard needs a folder for its files.", "Name one, or leave log_with out.")
-    if logging.logging_dir and not is_installed("tensorboard"):
+    if logging.log_with and not logging.logging_dir:
+        yield error("logging_dir", "Logs need a folder for their files.", "Name one, or leave log_with out.")
+    if logging.logging_dir and logging.log_with != "wandb" and not is_installed("tensorboard"):
         yield error("logging_dir", "The package tensorboard is not installed.", "Install it with: pip install tensorboard")
+    if logging.log_with in ("wandb", "all") and not is_installed("wandb"):
+        yield error("log_with", "The package wandb is not installed.", "Install it with: python setup.py extras logging")
+    if logging.log_with not in ("wandb", "all"):
+        for name in were_given(config, "wandb_run_name"):
+            yield warning(name, "It has no effect: log_with is not wandb.", "Leave it out, or set log_with.")
+
+
+def a_repository_is_named(config: Config) -> Iterator[Problem]:
+    """What concerns a repository needs one, and is one of its few words."""
+    hub = config[HuggingFace]
+    kinds = {"huggingface_repo_type": ("model", "dataset", "space"), "huggingface_repo_visibility": ("private", "public")}
+    for name, words in kinds.items():
+        if getattr(hub, name) and getattr(hub, name) not in words:
+            yield error(name, f"{getattr(hub, name)!r} is none of {', '.join(words)}.", "Write one of them, or leave it out.")
+    if hub.huggingface_repo_id and len([part for part in hub.huggingface_repo_id.split("/") if part]) != 2:
+        yield error("huggingface_repo_id", f"{hub.huggingface_repo_id!r} is no repository.", "Write it as owner/name.")
+    if not hub.huggingface_repo_id:
+        for name in were_given(config, "huggingface_path_in_repo", "save_state_to_huggingface", "async_upload", "huggingface_repo_visibility"):
+            if getattr(hub, name):
+                yield warning(name, "It has no effect: no repository is named.", "Give huggingface_repo_id, or leave it out.")
+    if hub.save_state_to_huggingface and not (config[State].save_state or config[State].save_state_on_train_end):
+        yield warning("save_state_to_huggingface", "It has no effect: no states are saved.", "Set save_state too.")
+    resume = config[State].resume
+    if hub.resume_from_huggingface and not (resume and len(resume.split(":")[0].strip("/").split("/")) > 2 and resume.count(":") < 3):
+        yield error("resume_from_huggingface", f"resume names no folder of a repository: {resume!r}.", "Write it as owner/name/folder.")
 
 
 def a_start_is_stated_once(config: Config) -> Iterator[Problem]:
@@ -155,9 +178,14 @@ def a_start_is_stated_once(config: Config) -> Iterator[Problem]:
 
 
 def secrets_are_unused(config: Config) -> Iterator[Problem]:
-    """A token that nothing reads need not lie about."""
+    """A key that nothing reads need not lie about."""
+    hub = config[HuggingFace]
+    used = {
+        "wandb_api_key": config[Logging].log_with in ("wandb", "all"),
+        "huggingface_token": bool(hub.huggingface_repo_id) or hub.resume_from_huggingface,
+    }
     for parameter in config.command.parameters:
-        if parameter.hints.secret and parameter.name in config.given:
+        if parameter.hints.secret and parameter.name in config.given and not used.get(parameter.name):
             yield warning(parameter.name, "It is not used, and not written to any file.", "Remove it from the config.")
 
 
@@ -183,7 +211,8 @@ RULES: tuple[Rule, ...] = (
     last_n_steps_are_steps,
     state_files_need_saving,
     saved_precision_fits,
-    log_service_is_built,
+    log_services_can_start,
+    a_repository_is_named,
     a_start_is_stated_once,
     secrets_are_unused,
     launcher_words_are_words,

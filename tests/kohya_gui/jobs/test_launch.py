@@ -9,7 +9,7 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 
 from kohya_gui.jobs.devices import Device, Machine, nvidia_devices
-from kohya_gui.jobs.launch import launch_argv, launch_environment, remembered_secrets, secrets_of
+from kohya_gui.jobs.launch import launch_argv, launch_environment, needs_the_net, remembered_secrets, secrets_of
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
@@ -53,6 +53,11 @@ def test_an_open_quote_in_further_words_is_refused_by_name():
 def test_nothing_is_fetched_unless_asked():
     assert launch_environment(CARDS, offline=True)["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in launch_environment(CARDS, offline=False)
+
+
+def test_a_run_that_uploads_or_fetches_a_state_may_reach_the_net():
+    assert not needs_the_net(config(wandb_api_key="x"))
+    assert needs_the_net(config(huggingface_repo_id="me/x")) and needs_the_net(config(resume_from_huggingface=True, resume="me/x/y"))
 
 
 def test_secrets_go_by_environment_and_are_kept_for_their_owner_alone(tmp_path, monkeypatch):

@@ -76,16 +76,36 @@ def test_saving_in_bf16_what_was_trained_otherwise_is_named():
     assert found(run.saved_precision_fits, mixed_precision="bf16", save_precision="fp16") == []
 
 
-def test_tensorboard_is_the_log_service_and_needs_a_folder():
-    assert found(run.log_service_is_built, log_with="wandb") == [("log_with", "error")]
-    assert found(run.log_service_is_built, log_with="tensorboard") == [("logging_dir", "error")]
+def test_log_services_need_a_folder(monkeypatch):
+    monkeypatch.setattr(run, "is_installed", lambda package: True)
+    assert found(run.log_services_can_start, log_with="wandb") == [("logging_dir", "error")]
+    assert found(run.log_services_can_start, log_with="tensorboard") == [("logging_dir", "error")]
+    assert found(run.log_services_can_start, log_with="all", logging_dir="l") == []
+    assert found(run.log_services_can_start, logging_dir="l", wandb_run_name="x") == [("wandb_run_name", "warning")]
+
+
+HUB = [
+    ({"huggingface_repo_id": "me/x"}, []),
+    ({"huggingface_repo_id": "x"}, [("huggingface_repo_id", "error")]),
+    ({"huggingface_repo_id": "me/x", "huggingface_repo_type": "modell"}, [("huggingface_repo_type", "error")]),
+    ({"async_upload": True}, [("async_upload", "warning")]),
+    ({"huggingface_repo_id": "me/x", "save_state_to_huggingface": True}, [("save_state_to_huggingface", "warning")]),
+    ({"resume_from_huggingface": True}, [("resume_from_huggingface", "error")]),
+    ({"resume_from_huggingface": True, "resume": "me/x"}, [("resume_from_huggingface", "error")]),
+    ({"resume_from_huggingface": True, "resume": "me/x/y-state:main:model"}, []),
+]
+
+
+@pytest.mark.parametrize(("given", "named"), HUB, ids=str)
+def test_what_concerns_a_repository_needs_one(given, named):
+    assert found(run.a_repository_is_named, **given) == named
 
 
 def test_an_absent_package_is_named_with_its_install_line(monkeypatch):
     monkeypatch.setattr(run, "is_installed", lambda package: False)
-    (problem,) = run.log_service_is_built(make_config(LORA, {"logging_dir": "logs"}))
-    assert problem.severity == "error"
-    assert "pip install tensorboard" in problem.fix
+    board, wandb = run.log_services_can_start(make_config(LORA, {"logging_dir": "logs", "log_with": "all"}))
+    assert board.severity == wandb.severity == "error"
+    assert "pip install tensorboard" in board.fix and "extras logging" in wandb.fix
 
 
 def test_packages_are_found_without_importing_them():

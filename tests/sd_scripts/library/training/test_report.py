@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from tiny_runs import events
 
 from sd_scripts.errors import ConfigError, OutOfMemory
-from sd_scripts.library.training.report import LossAverage, Report, StepFacts
+from sd_scripts.library.training.report import Axis, LossAverage, Report, StepFacts
 
 
 class Points:
@@ -17,8 +18,8 @@ class Points:
     def __init__(self) -> None:
         self.points: dict[tuple[str, int], float] = {}
 
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        self.points[tag, global_step] = scalar_value
+    def draw(self, points: Mapping[str, float], *, step: int, epoch: int, by: Axis) -> None:
+        self.points |= {(tag, epoch if by == "epoch" else step): value for tag, value in points.items()}
 
     def close(self) -> None:
         self.points["closed", 0] = 1.0
@@ -31,7 +32,8 @@ def facts(step: int, loss: float = 0.5) -> StepFacts:
 
 def begun(report: Report, *, start_step: int = 0, curves: Points | None = None, average: LossAverage | None = None) -> Report:
     """A report of a run of ten steps."""
-    report.begin(start_step=start_step, total=10, epochs=1, average=average or LossAverage(10), curves=curves)
+    report.draw_in(curves)
+    report.begin(start_step=start_step, total=10, epochs=1, average=average or LossAverage(10))
     return report
 
 
