@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sd_scripts.params.reasons import FOR_MASKS, NOT_YET
+from sd_scripts.params.reasons import NOT_YET
 from sd_scripts.params.spec import param, section
 
 
@@ -89,7 +89,17 @@ class Masks:
     """Which parts of a picture are learned."""
 
     conditioning_data_dir: str | None = param(
-        None, "Folder of masks or conditioning pictures.", label="Mask folder", path="folder", unavailable=FOR_MASKS
+        None,
+        "Folder of masks with the names of the pictures; or with folders named as theirs. White is learned, black is not, grey a little.",
+        label="Mask folder",
+        path="folder",
+        when={"masked_loss": True},
     )
-    masked_loss: bool = param(False, "Learn only inside a mask.", unavailable=FOR_MASKS)
-    alpha_mask: bool = param(False, "Learn only what is opaque in pictures with transparency.", label="Transparency as mask", unavailable=FOR_MASKS)
+    masked_loss: bool = param(
+        False, "Learn only what the masks leave white; the rest of a picture may be anything. Every picture needs one.", label="Masked loss"
+    )
+    alpha_mask: bool = param(
+        False,
+        "Learn only what is opaque in pictures with transparency; others are learned whole. Masks from a folder count first.",
+        label="Transparency as mask",
+    )

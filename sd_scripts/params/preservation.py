@@ -28,6 +28,15 @@ class OutputPreservation:
         own=True,
         when={"preservation_class": True},
     )
+    masked_prior_weight: float = param(
+        0.0,
+        "Outside the masks keep what the model predicted before training, this strongly beside the inside, so that backgrounds do not drift. "
+        "Costs one more prediction per step. 0: off.",
+        label="Keep the model outside masks",
+        min=0,
+        step=0.1,
+        own=True,
+    )
     reg_output_preservation: bool = param(
         False,
         "Regularisation pictures teach what the model predicted for them before training, not what they show, so any pictures of the class will do. "

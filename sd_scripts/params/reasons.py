@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 NOT_YET = "not available yet"
-FOR_MASKS = f"{NOT_YET}: masks come with a later version."
 FOR_COMPILE = f"{NOT_YET}: compiling the model comes with a later version."
 FOR_DEEPSPEED = (
     "DeepSpeed would take the optimizer and the exchange of gradients from the trainer, and exact resuming with them. "

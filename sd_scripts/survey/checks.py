@@ -20,6 +20,7 @@ from sd_scripts.survey.blueprint import Blueprint, CaptionRules, Dataset, Subset
 from sd_scripts.survey.header import Header, ModelFacts
 from sd_scripts.survey.items import Progress, Scan, scan
 from sd_scripts.survey.learnt_word import word_problems
+from sd_scripts.survey.masks import mask_problems
 from sd_scripts.survey.model_checks import other_weights, read_model
 from sd_scripts.survey.plan import Plan, make_plan
 from sd_scripts.survey.prompts import read_prompt_file, without_effect
@@ -67,6 +68,7 @@ def survey(config: Config, *, processes: int = 1, on_progress: Progress | None =
         problems += _plan_problems(config, plan)
         problems += _blueprint_problems(config, blueprint)
         problems += _picture_problems(blueprint, found)
+        problems += mask_problems(config, blueprint, found)
         problems += word_problems(config, blueprint, found)
     header, model, model_problems = read_model(config)
     problems += [*model_problems, *other_weights(config, model), *_prompt_problems(config)]

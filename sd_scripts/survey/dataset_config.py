@@ -69,9 +69,10 @@ def _subset(table: Mapping[str, object], place: Place, values: Mapping[str, Any]
     try:
         metadata = existing_metadata("metadata_file", own["metadata_file"]) if "metadata_file" in own else None
         folder = existing_folder("image_dir", own.get("image_dir") or (str(metadata.parent) if metadata else None), what="pictures")
+        masks = existing_folder("conditioning_data_dir", own["conditioning_data_dir"], what="masks") if "conditioning_data_dir" in own else None
     except ConfigError as reason:
         raise place.error(reason.field or "image_dir", reason.message, reason.fix) from reason
-    return make_subset(folder, {**own, "num_repeats": repeats, "metadata_file": metadata})
+    return make_subset(folder, {**own, "num_repeats": repeats, "metadata_file": metadata, "conditioning_data_dir": masks})
 
 
 def _refusal(subset: Subset, earlier: list[Subset]) -> str:

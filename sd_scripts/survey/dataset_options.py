@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.check import check_value
 from sd_scripts.params.config import Config
+from sd_scripts.params.dataset import Masks
 from sd_scripts.params.resolution import parse_resolution
 from sd_scripts.params.values import nearest, typed
 from sd_scripts.survey.buckets import adjust_limits
@@ -50,9 +51,7 @@ KEYS_OF: dict[Scope, tuple[str, ...]] = {
 _NOT_YET = {
     "network_multiplier": 1.0,
     "custom_attributes": {},
-    "conditioning_data_dir": None,
     "face_crop_aug_range": None,
-    "alpha_mask": False,
 }
 """Keys whose effect does not exist yet, with the value that asks for nothing."""
 
@@ -74,6 +73,8 @@ def from_command_line(config: Config) -> dict[str, Any]:
     known = {parameter.name for parameter in config.command.parameters}
     names = {key: OPTION_OF.get(key, key) for key in (*DATASET_KEYS, *SHARED_KEYS)}
     values = {key: config.value(name) for key, name in names.items() if name in known}
+    if Masks in config:
+        values["alpha_mask"] = config[Masks].alpha_mask
     if values["resolution"] is not None:
         values["resolution"] = size_of(values["resolution"])
     return values
@@ -109,9 +110,10 @@ def _typed(key: str, value: object, place: Place, config: Config) -> object:
         return value
     if key == "resolution":
         return _placed(key, place, size_of, value)
-    if key in ("image_dir", "is_reg", "metadata_file"):
-        if not isinstance(value, bool if key == "is_reg" else str):
-            raise place.error(key, f"{value!r} is not {'true or false' if key == 'is_reg' else 'a path'}.")
+    if key in SUBSET_KEYS:
+        switch = key in ("is_reg", "alpha_mask")
+        if not isinstance(value, bool if switch else str):
+            raise place.error(key, f"{value!r} is not {'true or false' if switch else 'a path'}.")
         return value
     parameter = config.command.parameter(OPTION_OF.get(key, key))
     made = _placed(key, place, lambda raw: typed(parameter, raw), value)

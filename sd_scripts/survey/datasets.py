@@ -38,7 +38,8 @@ class CaptionRules:
 class Subset:
     """One folder of pictures with its own options. `image_dir` exists. `class_tokens` is the caption of a picture without one.
 
-    With a `metadata_file` its pictures and captions are those of that file, and `image_dir` is where the paths in it begin.
+    `conditioning_data_dir` holds a mask for each picture. With a `metadata_file` its pictures and captions are those of that file, and `image_dir` is
+    where the paths in it begin.
     """
 
     image_dir: Path
@@ -52,6 +53,8 @@ class Subset:
     random_crop: bool = False
     resize_interpolation: str | None = None
     cache_info: bool = False
+    alpha_mask: bool = False
+    conditioning_data_dir: Path | None = None
     captions: CaptionRules = CaptionRules()
 
     @property

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.params.config import Config
-from sd_scripts.params.dataset import Folders, MetadataFile, Regularisation
+from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
 from sd_scripts.params.problem import Problem, warning
 from sd_scripts.survey.dataset_options import from_command_line, make_dataset, make_subset
 from sd_scripts.survey.datasets import Blueprint, Subset
@@ -77,7 +77,7 @@ def datasets_of_folders(config: Config) -> Blueprint:
         found.append(_read("reg_data_dir", folder, {**values, "is_reg": True, "num_repeats": 1, "class_tokens": None}))
         if not found[1].subsets:
             found[1].problems.append(warning("reg_data_dir", f"{folder}: {found[1].refusal} No regularisation picture is used.", found[1].fix))
-    subsets = tuple(subset for part in found for subset in part.subsets)
+    subsets = tuple(_masked(subset, config) for part in found for subset in part.subsets)
     return Blueprint((make_dataset(subsets, values),), "folders", tuple(problem for part in found for problem in part.problems))
 
 
@@ -90,6 +90,15 @@ class _Found:
     problems: list[Problem]
     refusal: str = ""
     fix: str = ""
+
+
+def _masked(subset: Subset, config: Config) -> Subset:
+    """The subset with its masks: a folder of its own name below `conditioning_data_dir`, else, for training pictures, that folder itself."""
+    if Masks not in config or not config[Masks].conditioning_data_dir:
+        return subset
+    folder = existing_folder("conditioning_data_dir", config[Masks].conditioning_data_dir, what="masks")
+    own = folder / subset.image_dir.name
+    return replace(subset, conditioning_data_dir=own if own.is_dir() else None if subset.is_reg else folder)
 
 
 def _read(field: str, folder: Path, values: Mapping[str, Any]) -> _Found:

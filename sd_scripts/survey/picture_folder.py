@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ class Item:
     """One picture. `size` is (width, height) after EXIF rotation, `caption` all lines of its caption file (the subset's class tokens without one).
 
     `dataset` indexes `blueprint.datasets`, `subset` that dataset's subsets. `repeats` is how often the picture comes in an epoch; regularisation
-    pictures are already balanced, so some have 0.
+    pictures are already balanced, so some have 0. `mask` is the file of its mask.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class Item:
     dataset: int
     repeats: int
     is_reg: bool
+    mask: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Listing:
     """A subset's folder as listed: names of pictures in order, caption files, how many other files of each extension, sub-folders with pictures.
 
     With a metadata file the names are those of the file, below the folder or absolute; `texts` holds their captions, and `unlisted` names pictures
-    of the folder that are not in it.
+    of the folder that are not in it. `masks` has files by the pictures' names without ending.
     """
 
     dataset: int
@@ -54,6 +55,7 @@ class Listing:
     nested: tuple[str, ...]
     texts: Mapping[str, str] | None = None
     unlisted: tuple[str, ...] = ()
+    masks: Mapping[str, Path] = field(default_factory=dict)
 
 
 CaptionState = Literal["text", "blank", "missing", "broken"]
@@ -90,14 +92,25 @@ def list_folder(dataset: int, index: int, subset: Subset) -> Listing:
     extension = subset.caption_extension
     others = Counter(name[len(stem_of(name)) :].lower() for name in files if not name.lower().endswith(extension.lower()))
     nested = tuple(name for name in sorted(folders) if holds_pictures(subset.image_dir / name))
-    return Listing(dataset, index, subset, tuple(sorted(pictures)), CaptionNames.of(files, extension), dict(others), nested)
+    captions = CaptionNames.of(files, extension)
+    return Listing(dataset, index, subset, tuple(sorted(pictures)), captions, dict(others), nested, masks=_masks(subset))
 
 
 def _of_metadata(dataset: int, index: int, subset: Subset, pictures: list[str]) -> Listing:
     entries = pictures_of(read_metadata(subset.metadata_file or Path()), subset.image_dir)
     texts = {name: entry.text(subset.captions.caption_separator) for name, entry in entries.items()}
     unlisted = tuple(sorted(name for name in pictures if name not in texts and str(subset.image_dir / name) not in texts))
-    return Listing(dataset, index, subset, tuple(texts), CaptionNames(), {}, (), texts, unlisted)
+    return Listing(dataset, index, subset, tuple(texts), CaptionNames(), {}, (), texts, unlisted, masks=_masks(subset))
+
+
+def _masks(subset: Subset) -> dict[str, Path]:
+    """The subset's masks by the names, without ending, of the pictures that they belong to."""
+    folder = subset.conditioning_data_dir
+    if folder is None:
+        return {}
+    with os.scandir(folder) as entries:
+        names = sorted((entry.name for entry in entries if is_picture(entry.name)), reverse=True)
+    return {stem_of(name): folder / name for name in names}
 
 
 def look(listing: Listing, name: str) -> Look:
@@ -109,7 +122,8 @@ def look(listing: Listing, name: str) -> Look:
     except DataError as reason:
         return Look(name, errors=(_no_picture(listing, path) or reason,))
     text, state, errors = _text(listing, name)
-    item = Item(path, header.size, text or subset.class_tokens or "", listing.index, listing.dataset, subset.num_repeats, subset.is_reg)
+    caption, mask = text or subset.class_tokens or "", listing.masks.get(stem_of(path.name))
+    item = Item(path, header.size, caption, listing.index, listing.dataset, subset.num_repeats, subset.is_reg, mask)
     return Look(name, item, state, errors, header.oddities)
 
 

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sd_scripts.errors import TrainingError
 from sd_scripts.library.data.batches import GlobalBatch, Share, share_of
-from sd_scripts.library.data.images import change_color, crop, load_image, resize, to_pixels
+from sd_scripts.library.data.images import change_color, crop, load_alpha, load_image, load_mask, resize, to_pixels
 from sd_scripts.survey.buckets import BucketChoice, choose, size_crop
 from sd_scripts.survey.caption_variants import chosen_variant
 from sd_scripts.survey.captions import process_caption
 from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
 from sd_scripts.survey.items import Item
+from sd_scripts.survey.masks import MaskSource
 from sd_scripts.survey.randomness import seed_for
 
 FLIP_RATE = 0.5
@@ -39,6 +41,7 @@ class Batch:
         pixels: (batch, 3, height, width), uint8; None where they were not ordered.
         latents: (batch, channels, height/8, width/8), float32, not scaled yet; None where there is no cache.
         text: the captions encoded, (batch, tokens, width), and pooled, (batch, width); None where there is no cache.
+        masks: (batch, 1, height, width), uint8: 255 is learned, 0 is not; None where no picture of the run has one.
     """
 
     plan: GlobalBatch
@@ -52,10 +55,12 @@ class Batch:
     pixels: Tensor | None
     latents: Tensor | None
     text: tuple[Tensor, Tensor] | None = None
+    masks: Tensor | None = None
 
     def pin_memory(self) -> Batch:
         """The same with its tensors in page-locked memory, from which an accelerator copies without waiting."""
-        pinned = {name: None if value is None else value.pin_memory() for name, value in (("pixels", self.pixels), ("latents", self.latents))}
+        parts = (("pixels", self.pixels), ("latents", self.latents), ("masks", self.masks))
+        pinned = {name: None if value is None else value.pin_memory() for name, value in parts}
         return replace(self, loss_weights=self.loss_weights.pin_memory(), sizes=self.sizes.pin_memory(), **pinned)
 
 
@@ -102,6 +107,21 @@ class Listing:
             image = change_color(image, color_random)
         return to_pixels(image[:, ::-1] if flip else image)
 
+    def mask(self, item: Item, *, files: bool, crop_random: Random | None = None, flip: bool = False) -> Tensor:
+        """What of a picture is learned, as the picture is scaled, cut and mirrored: (1, height, width), uint8. All of it where there is no mask.
+
+        A mask of another size than its picture is stretched to it. Files of masks count only with `files`; they come before transparency.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        choice, subset = self.choice(item), self.subset(item)
+        mask = load_mask(item.mask) if files and item.mask is not None else load_alpha(item.path) if subset.alpha_mask else None
+        if mask is None:
+            return torch.full((1, choice.bucket[1], choice.bucket[0]), 255, dtype=torch.uint8)
+        mask = crop(resize(mask, choice.resized, None), choice.bucket, crop_random)
+        return torch.from_numpy(np.ascontiguousarray(mask[:, ::-1] if flip else mask)).unsqueeze(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Dealer:
@@ -112,6 +132,7 @@ class Dealer:
         cached_texts: gives captions encoded; None: that is done later.
         caption_variants: with `cached_texts`, how many versions of a caption there are.
         templates: sentences that take the place of all captions, one drawn for each picture.
+        masks: where batches have masks from; "" for none.
         prior_loss_weight: weight of regularisation pictures.
         max_train_steps: for a tag warm-up given as a share of the run.
     """
@@ -126,6 +147,7 @@ class Dealer:
     cached_texts: CachedTexts | None = None
     caption_variants: int = 1
     templates: tuple[str, ...] = ()
+    masks: MaskSource = ""
 
     def __getitem__(self, order: Order) -> Batch | TrainingError:
         """The share of what is ordered. An error comes back as a value: a worker could not carry its parts (file, remedy) in an exception."""
@@ -158,7 +180,9 @@ class Dealer:
         captions = tuple(self._caption(item, plan, index) for item, index in zip(items, indices, strict=True))
         sizes = torch.tensor([self._sizes(item, flip) for item, flip in zip(items, flipped, strict=True)], dtype=torch.float32)
         text = self.cached_texts(captions) if self.cached_texts is not None else None
-        return Batch(plan, share.entries, items, indices, captions, flipped, torch.tensor(weights, dtype=torch.float32), sizes, pixels, latents, text)
+        masks = torch.stack([self._mask(*row, plan) for row in zip(items, indices, flipped, strict=True)]) if self.masks else None
+        loss_weights = torch.tensor(weights, dtype=torch.float32)
+        return Batch(plan, share.entries, items, indices, captions, flipped, loss_weights, sizes, pixels, latents, text, masks)
 
     def _share(self, plan: GlobalBatch) -> Share:
         return share_of(plan, rank=self.rank, processes=self.processes)
@@ -190,6 +214,10 @@ class Dealer:
             color_random=self._random("color", plan, index) if subset.color_aug else None,
             flip=flip,
         )
+
+    def _mask(self, item: Item, index: int, flip: bool, plan: GlobalBatch) -> Tensor:
+        random_crop = self.listing.subset(item).random_crop
+        return self.listing.mask(item, files=self.masks == "files", crop_random=self._random("crop", plan, index) if random_crop else None, flip=flip)
 
     def _caption(self, item: Item, plan: GlobalBatch, index: int) -> str:
         subset = self.listing.subset(item)

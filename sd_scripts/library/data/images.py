@@ -47,6 +47,22 @@ def load_image(path: Path) -> np.ndarray:
         raise DataError(f"The picture cannot be read: {error}.", fix="Replace it or take it out of the folder.", path=path) from error
 
 
+def load_mask(path: Path) -> np.ndarray:
+    """A mask: white is 255. (height, width), uint8: the red channel, as kohya reads it. Raises DataError as `load_image`."""
+    return np.ascontiguousarray(load_image(path)[..., 0])
+
+
+def load_alpha(path: Path) -> np.ndarray | None:
+    """How opaque each pixel of a picture is, (height, width), uint8, after EXIF rotation; None for one without transparency. Raises DataError."""
+    try:
+        with Image.open(path) as image:
+            if not image.has_transparency_data:
+                return None
+            return np.array(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"The picture cannot be read: {error}.", fix="Replace it or take it out of the folder.", path=path) from error
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips 16-bit grey at 255 instead of scaling it, which turns such pictures white.

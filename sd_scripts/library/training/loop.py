@@ -30,8 +30,9 @@ def loop(run: Run) -> Outcome:
             text, conditions = run.text(batch), run.conditions(batch)
             method.before_predict(noised.timesteps)
             model_pred = family.predict(noised, text, conditions)
-            target, preserving = run.preserved(batch, noised, text, conditions)
-        losses = preserving + per_sample_loss(model_pred, target, run.loss, timesteps=noised.timesteps, schedule=family.schedule)
+            mask = run.mask(batch)
+            target, preserving = run.preserved(batch, noised, text, conditions, model_pred=model_pred, mask=mask)
+        losses = preserving + per_sample_loss(model_pred, target, run.loss, timesteps=noised.timesteps, schedule=family.schedule, mask=mask)
         weights = noised.weights * batch.loss_weights.to(losses.device)
         run.updater.backward((losses * weights).sum() / batch.plan.window_items)
         if not batch.plan.closes_window:

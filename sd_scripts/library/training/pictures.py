@@ -38,6 +38,11 @@ def can_keep(listing: Listing, plan: Plan, facts: FamilyFacts) -> bool:
     return True
 
 
+def mask_of(batch: Batch, device: torch.device) -> Tensor | None:
+    """What of each picture is learned, (batch, 1, height, width) in pixels, float32 in [0, 1]; None for all of everything."""
+    return None if batch.masks is None else batch.masks.to(device, non_blocking=True).float() / 255
+
+
 class Pictures:
     """Batches to latents times `vae_scale`: `pictures(batch, draws)`, (batch, channels, height/8, width/8), float32, on `device`.
 

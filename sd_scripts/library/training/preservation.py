@@ -36,17 +36,27 @@ class Preservation:
     encode: Encode
     trained_text: bool
 
-    def __call__(self, batch: Batch, noised: Noised, text: TextEmbeddings, conditions: Conditions) -> tuple[Tensor, Tensor | float]:
+    def __call__(
+        self, batch: Batch, noised: Noised, text: TextEmbeddings, conditions: Conditions, *, model_pred: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | float]:
         """Targets of a batch's pictures, (batch, channels, height, width), and losses per item to add, (batch,), float32; 0 for none.
+
+        With `masked_prior_weight`, what lies outside `mask` is held to the prediction before training (OneTrainer's masked prior preservation).
 
         To be called where the model computes: under the run's mixed precision.
         """
         target = noised.target
+        outside = mask is not None and self.options.masked_prior_weight > 0
         kept = [self.options.reg_output_preservation and item.is_reg for item in batch.items]
-        if any(kept):
-            rows = torch.tensor(kept, device=target.device).view(-1, 1, 1, 1)
-            target = torch.where(rows, self._before(noised, text, batch.captions, conditions), target)
-        return target, self._class_losses(batch, noised, conditions)
+        added = self._class_losses(batch, noised, conditions)
+        if not (outside or any(kept)):
+            return target, added
+        before = self._before(noised, text, batch.captions, conditions)
+        if outside and mask is not None:
+            losses = per_sample_loss(model_pred, before, self.loss, timesteps=noised.timesteps, schedule=self.family.schedule, mask=1 - mask)
+            added = added + self.options.masked_prior_weight * losses
+        rows = torch.tensor(kept, device=target.device).view(-1, 1, 1, 1)
+        return torch.where(rows, before, target), added
 
     def _class_losses(self, batch: Batch, noised: Noised, conditions: Conditions) -> Tensor | float:
         """How far captions with the class have moved; 0 for those without the trigger, whose class caption would be the one that is learnt."""
@@ -82,6 +92,6 @@ def make_preservation(config: Config, family: Family, method: Method, encode: En
     if OutputPreservation not in config or not isinstance(method, Removable):
         return None
     options = config[OutputPreservation]
-    if not (options.preservation_class or options.reg_output_preservation):
+    if not (options.preservation_class or options.reg_output_preservation or options.masked_prior_weight):
         return None
     return Preservation(options, config[Loss], family, method, encode, trained_text)

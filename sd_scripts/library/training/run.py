@@ -21,7 +21,7 @@ from sd_scripts.library.families.base import Conditions, Family, Noised, TextEmb
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.training.control import Control
 from sd_scripts.library.training.memory import memory_now
-from sd_scripts.library.training.pictures import Pictures
+from sd_scripts.library.training.pictures import Pictures, mask_of
 from sd_scripts.library.training.preservation import Preservation
 from sd_scripts.library.training.previews import Previews
 from sd_scripts.library.training.report import Report, StepFacts
@@ -117,11 +117,17 @@ class Run:
         """What the model is told of a batch's pictures besides their captions."""
         return Conditions(batch.sizes.to(self.runtime.device))
 
-    def preserved(self, batch: Batch, noised: Noised, text: TextEmbeddings, conditions: Conditions) -> tuple[Tensor, Tensor | float]:
-        """Targets, of which some may be the model's prediction before training, and losses per item to add for captions that are to keep theirs."""
+    def mask(self, batch: Batch) -> Tensor | None:
+        """What of each picture is learned, (batch, 1, height, width), in [0, 1]; None for all."""
+        return mask_of(batch, self.runtime.device)
+
+    def preserved(
+        self, batch: Batch, noised: Noised, text: TextEmbeddings, conditions: Conditions, *, model_pred: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Targets, of which some may be the model's prediction before training, and losses per item to add for what is to stay as it was."""
         if self.preservation is None:
             return noised.target, 0.0
-        return self.preservation(batch, noised, text, conditions)
+        return self.preservation(batch, noised, text, conditions, model_pred=model_pred, mask=mask)
 
     def model_context(self, batch: Batch) -> AbstractContextManager[None]:
         """Where the model computes: mixed precision as configured, dropout drawn for this place in the run."""

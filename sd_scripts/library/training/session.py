@@ -57,6 +57,7 @@ from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.text import ClipText
 from sd_scripts.params.training import Training
 from sd_scripts.survey.learnt_word import template_captions
+from sd_scripts.survey.masks import mask_source
 from sd_scripts.survey.plan import Plan
 
 NO_POSITION = Position(0, 1)
@@ -121,6 +122,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         cached_texts=texts,
         caption_variants=texts.variants if texts else 1,
         templates=template_captions(config),
+        masks=mask_source(config, request.blueprint),
     )
     header = _header(request, family, method, seed=seed, optimizer=updater.optimizer)
     rules = [subset.captions for dataset in listing.blueprint.datasets for subset in dataset.subsets]

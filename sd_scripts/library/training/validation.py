@@ -14,11 +14,13 @@ from sd_scripts.library.data.images import normalise
 from sd_scripts.library.diffusion.draws import Draws
 from sd_scripts.library.diffusion.loss import per_sample_loss
 from sd_scripts.library.families.base import Conditions, Family, TextEmbeddings
+from sd_scripts.library.training.pictures import mask_of
 from sd_scripts.library.training.request import Request
 from sd_scripts.library.training.runtime import Runtime, borrowed
 from sd_scripts.params.loss import Loss
 from sd_scripts.params.noise import Timesteps
 from sd_scripts.params.validation import Validation as Options
+from sd_scripts.survey.masks import mask_source
 from sd_scripts.survey.timestep_curves import timestep_range
 from sd_scripts.survey.validation_split import steady
 
@@ -95,7 +97,9 @@ class Validation:
             noised = family.add_noise(latents, Draws(self.seed, 0, place, batch.indices), timesteps=timesteps)
             with self.runtime.autocast():
                 model_pred = family.predict(noised, text, conditions)
-            losses = per_sample_loss(model_pred, noised.target, self.loss, timesteps=noised.timesteps, schedule=family.schedule)
+            losses = per_sample_loss(
+                model_pred, noised.target, self.loss, timesteps=noised.timesteps, schedule=family.schedule, mask=mask_of(batch, device)
+            )
             total += (losses * noised.weights * counted).sum()
         return torch.stack([total, counted.sum() * len(self.timesteps)])
 
@@ -122,7 +126,7 @@ def make_validation(request: Request, family: Family, runtime: Runtime, *, seed:
     options = config[Options]
     listing = Listing(aside, steady(request.blueprint))
     chosen = seed if options.validation_seed is None else options.validation_seed
-    dealer = Dealer(listing, chosen, runtime.rank, runtime.processes, request.plan.total_steps)
+    dealer = Dealer(listing, chosen, runtime.rank, runtime.processes, request.plan.total_steps, masks=mask_source(config, request.blueprint))
     plans = list(_in_order(group_items(listing.items, listing.blueprint), runtime.processes))[: options.max_validation_steps]
     return Validation(options, chosen, _levels(config[Timesteps]), dealer, plans, family, runtime, config[Loss], trained_text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sd_scripts.params.config import Config
-from sd_scripts.params.dataset import Folders, Regularisation
+from sd_scripts.params.dataset import Folders, Masks, Regularisation
 from sd_scripts.params.preservation import OutputPreservation
 from sd_scripts.params.problem import Problem, error
 from sd_scripts.params.rules.rule import Rule
@@ -32,4 +32,11 @@ def preserving_needs_regularisation(config: Config) -> Iterator[Problem]:
         yield error("reg_output_preservation", "There are no regularisation pictures.", "Give reg_data_dir, or leave it out.")
 
 
-RULES: tuple[Rule, ...] = (class_takes_a_triggers_place, preserving_needs_regularisation)
+def outside_needs_masks(config: Config) -> Iterator[Problem]:
+    """Without masks there is no outside."""
+    masks = config[Masks]
+    if config[OutputPreservation].masked_prior_weight and not (masks.masked_loss or masks.alpha_mask or config[Folders].dataset_config):
+        yield error("masked_prior_weight", "There are no masks.", "Set masked_loss or alpha_mask, or leave it out.")
+
+
+RULES: tuple[Rule, ...] = (class_takes_a_triggers_place, preserving_needs_regularisation, outside_needs_masks)

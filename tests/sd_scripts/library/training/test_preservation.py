@@ -53,7 +53,9 @@ class Setting:
 
     def __call__(self):
         assert self.preservation is not None
-        return self.preservation(self.batch(), self.noised, self.family.encode_text(CAPTIONS), self.conditions)
+        return self.preservation(
+            self.batch(), self.noised, self.family.encode_text(CAPTIONS), self.conditions, model_pred=self.noised.target, mask=None
+        )
 
 
 class FakeItem:
