@@ -7,17 +7,24 @@ from sd_scripts.params.spec import param, section
 
 OPTIMIZER_PACKAGES: dict[str, str | None] = {
     "AdamW": None,
+    "AdamWStochastic": None,
     "AdamW8bit": "bitsandbytes",
     "PagedAdamW": "bitsandbytes",
     "PagedAdamW8bit": "bitsandbytes",
     "PagedAdamW32bit": "bitsandbytes",
+    "bitsandbytes.optim.AdEMAMix8bit": "bitsandbytes",
+    "bitsandbytes.optim.PagedAdEMAMix8bit": "bitsandbytes",
     "Lion": "lion_pytorch",
     "Lion8bit": "bitsandbytes",
     "PagedLion8bit": "bitsandbytes",
+    "Muon": None,
+    "SOAP": "pytorch_optimizer",
+    "pytorch_optimizer.CAME": "pytorch_optimizer",
     "SGDNesterov": None,
     "SGDNesterov8bit": "bitsandbytes",
     "Adafactor": None,
     "Prodigy": "prodigyopt",
+    "prodigyplus.ProdigyPlusScheduleFree": "prodigyplus",
     "DAdaptation": "dadaptation",
     "DAdaptAdamPreprint": "dadaptation",
     "DAdaptAdaGrad": "dadaptation",
@@ -43,7 +50,7 @@ class Optimizer:
     optimizer_type: str = param(
         "",
         "The rule that updates the weights. AdamW is the safe choice, AdamW8bit needs less memory, Prodigy finds the rate itself (set it to 1). "
-        "Empty: AdamW. A class of another package is named by its dotted path.",
+        "AdamWStochastic rounds at random and is for full_bf16. Empty: AdamW. A class of another package is named by its dotted path.",
         label="Optimizer",
         advanced=False,
         suggestions=tuple(OPTIMIZER_PACKAGES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.library.optim.groups import ParamGroup
 from sd_scripts.library.optim.schedulers import OwnRates, Scheduler, build_scheduler
 from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.optimizer_args import unknown_argument
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.words import parse_words
 
@@ -33,12 +35,18 @@ def _bnb(name: str, **defaults: object) -> Entry:
 
 REGISTRY: dict[str, Entry] = {
     "adamw": Entry("torch.optim", "AdamW"),
+    "adamwstochastic": Entry("sd_scripts.library.optim.stochastic", "AdamWStochastic"),
     "adamw8bit": _bnb("AdamW8bit"),
     "pagedadamw": _bnb("PagedAdamW"),
     "pagedadamw8bit": _bnb("PagedAdamW8bit"),
     "pagedadamw32bit": _bnb("PagedAdamW32bit"),
     "lion8bit": _bnb("Lion8bit"),
     "pagedlion8bit": _bnb("PagedLion8bit"),
+    "bitsandbytes.optim.ademamix8bit": _bnb("AdEMAMix8bit"),
+    "bitsandbytes.optim.pagedademamix8bit": _bnb("PagedAdEMAMix8bit"),
+    "muon": Entry("sd_scripts.library.optim.muon", "MuonWithAdamW"),
+    "soap": Entry("pytorch_optimizer", "SOAP"),
+    "pytorch_optimizer.came": Entry("pytorch_optimizer", "CAME"),
     "sgdnesterov": Entry("torch.optim", "SGD", {"nesterov": True, "momentum": 0.9}),
     "sgdnesterov8bit": _bnb("SGD8bit", nesterov=True, momentum=0.9),
     "lion": Entry("lion_pytorch", "Lion"),
@@ -52,6 +60,7 @@ REGISTRY: dict[str, Entry] = {
     "dadaptsgd": Entry("dadaptation", "DAdaptSGD"),
     "dadaptadanip": Entry("dadaptation.experimental", "DAdaptAdanIP"),
     "prodigy": Entry("prodigyopt", "Prodigy"),
+    "prodigyplus.prodigyplusschedulefree": Entry("prodigyplus", "ProdigyPlusScheduleFree"),
     "radamschedulefree": Entry("schedulefree", "RAdamScheduleFree"),
     "adamwschedulefree": Entry("schedulefree", "AdamWScheduleFree"),
     "sgdschedulefree": Entry("schedulefree", "SGDScheduleFree"),
@@ -87,6 +96,7 @@ def build_optimizer(groups: Sequence[ParamGroup], config: Optimizer) -> TorchOpt
     entry = entry_of(config)
     cls = _load(entry)
     args = {**entry.defaults, **_fused(entry, groups), **parse_words("optimizer_args", config.optimizer_args)}
+    _refuse_unknown(cls, entry, args)
     dicts = [group.as_dict() for group in groups]
     lr: float | None = config.learning_rate
     if uses_relative_steps(config):
@@ -95,10 +105,22 @@ def build_optimizer(groups: Sequence[ParamGroup], config: Optimizer) -> TorchOpt
             group["lr"] = None
     try:
         return cls(dicts, lr=lr, **args)
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(
             "optimizer_args", f"{entry.name} does not take {args}: {error}.", fix="Check the names in the optimizer's own documentation."
         ) from error
+
+
+def _refuse_unknown(cls: Any, entry: Entry, args: Mapping[str, object]) -> None:
+    """Name an argument that the class does not take. One that takes any keyword is left to judge for itself."""
+    signature = inspect.signature(cls).parameters
+    known = {name: parameter for name, parameter in signature.items() if name not in ("self", "params", "lr")}
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for key in args:
+        if key not in known:
+            message, fix = unknown_argument(entry.name, key, known)
+            raise ConfigError("optimizer_args", message, fix=fix)
 
 
 def _fused(entry: Entry, groups: Sequence[ParamGroup]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from sd_scripts.params.model import SDModel
 from sd_scripts.params.network import Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import OPTIMIZER_PACKAGES, TORCH_OPTIMIZERS, Optimizer
+from sd_scripts.params.optimizer_args import wrong_argument
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.rules.rule import Rule, as_problem, is_installed, were_given
 from sd_scripts.params.schedule import SCHEDULERS, LRSchedule
@@ -85,6 +86,19 @@ def words_are_readable(config: Config) -> Iterator[Problem]:
             parse_words(field, words)
         except ConfigError as refused:
             yield as_problem(refused)
+
+
+def optimizer_arguments_fit(config: Config) -> Iterator[Problem]:
+    """The optimizer takes each argument, with a value of that kind. Others than those of the list are asked when they are made."""
+    optimizer = config[Optimizer]
+    try:
+        arguments = parse_words("optimizer_args", optimizer.optimizer_args)
+    except ConfigError:
+        return
+    for key, value in arguments.items():
+        wrong = wrong_argument(optimizer_name(optimizer), key, value)
+        if wrong:
+            yield error("optimizer_args", *wrong)
 
 
 def rate_fits_lora(config: Config) -> Iterator[Problem]:
@@ -236,6 +250,7 @@ RULES: tuple[Rule, ...] = (
     optimizer_is_known,
     optimizer_switches_agree,
     words_are_readable,
+    optimizer_arguments_fit,
     rate_fits_lora,
     schedule_is_known,
     schedule_free_has_no_schedule,

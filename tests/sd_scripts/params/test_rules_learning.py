@@ -50,6 +50,27 @@ def test_arguments_are_key_value_words():
     assert found(learning.words_are_readable, optimizer_args=["betas=0.9,0.99", "weight_decay=0.01"]) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "word", "said"),
+    [
+        ("AdamW", "weight_decy=1", "weight_decay"),
+        ("adamw8bit", "betas=0.9", "two numbers"),
+        ("Prodigy", "decouple=1", "True or False"),
+        ("Lion", "lr=1", "learning_rate"),
+        ("Muon", "ns_steps=2.5", "whole number"),
+        ("pytorch_optimizer.CAME", "eps=1", "eps2"),
+    ],
+)
+def test_a_wrong_optimizer_argument_is_named(name, word, said):
+    (problem,) = learning.optimizer_arguments_fit(make_config(LORA, {"optimizer_type": name, "optimizer_args": [word]}))
+    assert problem.severity == "error" and said in problem.message + problem.fix
+
+
+def test_right_optimizer_arguments_and_unknown_classes_are_left_alone():
+    assert found(learning.optimizer_arguments_fit, optimizer_type="Prodigy", optimizer_args=["decouple=True", "betas=0.9,0.99", "beta3=None"]) == []
+    assert found(learning.optimizer_arguments_fit, optimizer_type="some.Class", optimizer_args=["anything=1"]) == []
+
+
 def test_the_default_rate_is_not_for_lora():
     problem = next(learning.rate_fits_lora(make_config(LORA, {})))
     assert (problem.field, problem.severity) == ("learning_rate", "warning")
