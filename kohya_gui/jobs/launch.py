@@ -35,9 +35,11 @@ def launch_argv(config: Config, config_path: Path, machine: Machine) -> list[str
     argv += ["--num_processes", str(launcher.num_processes), "--num_machines", str(launcher.num_machines)]
     argv += ["--mixed_precision", precision.mixed_precision, "--dynamo_backend", "no"]
     argv += ["--num_cpu_threads_per_process", str(_threads(config, machine)), "--main_process_port", str(launcher.main_process_port)]
-    if config[Compile].torch_compile:
+    if config[Compile].torch_compile:  # the trainer compiles, and is told how by the launcher
         argv += ["--dynamo_mode", launcher.dynamo_mode]
         argv += [f"--{name}" for name in ("dynamo_use_fullgraph", "dynamo_use_dynamic") if getattr(launcher, name)]
+    if launcher.num_machines > 1:
+        argv += ["--machine_rank", str(launcher.machine_rank), "--main_process_ip", launcher.main_process_ip or ""]
     if launcher.gpu_ids:
         argv += ["--gpu_ids", launcher.gpu_ids]
     # accelerate refuses --cpu beside --multi_gpu, and without --multi_gpu starts one process whatever --num_processes says.
@@ -53,6 +55,11 @@ def script_path(config: Config) -> Path:
 def process_count(config: Config) -> int:
     """Processes of all machines together."""
     return config[Launcher].num_processes
+
+
+def processes_here(config: Config) -> int:
+    """Processes of this machine."""
+    return max(1, config[Launcher].num_processes // config[Launcher].num_machines)
 
 
 def launch_environment(machine: Machine, *, offline: bool) -> dict[str, str]:
@@ -96,7 +103,7 @@ def _threads(config: Config, machine: Machine) -> int:
     launcher = config[Launcher]
     if machine.kind != "cpu" or "num_cpu_threads_per_process" in config.given:
         return launcher.num_cpu_threads_per_process
-    return max(1, (os.cpu_count() or 1) // launcher.num_processes)
+    return max(1, (os.cpu_count() or 1) // processes_here(config))
 
 
 def _further_words(launcher: Launcher) -> list[str]:

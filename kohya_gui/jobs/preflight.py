@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kohya_gui.jobs.devices import Machine, machine
-from kohya_gui.jobs.launch import launch_argv, process_count, script_path
+from kohya_gui.jobs.launch import launch_argv, process_count, processes_here, script_path
 from kohya_gui.jobs.promise import output_folder, promise
 from kohya_gui.jobs.prompts import absolute, typed_prompts, with_values
 from kohya_gui.jobs.runs import active_run
@@ -112,6 +112,10 @@ def nothing_else_trains(facts: Facts) -> Iterator[Problem]:
 def devices_are_enough(facts: Facts) -> Iterator[Problem]:
     """As many devices as processes, and only ones that exist."""
     launcher, devices = facts.config[Launcher], facts.machine.devices
+    here = processes_here(facts.config)
+    if launcher.machine_rank:
+        fix = "Start it with the command that `gui.py command` prints, or start the whole training from machine number 0."
+        yield error("machine_rank", "Only machine number 0 reports how a training goes, so runs of others cannot be followed here.", fix)
     named = [word.strip() for word in (launcher.gpu_ids or "").split(",") if word.strip()]
     wrong = [word for word in named if word != "all" and not (word.isdecimal() and int(word) < len(devices))]
     if wrong:
@@ -119,12 +123,12 @@ def devices_are_enough(facts: Facts) -> Iterator[Problem]:
         yield error("gpu_ids", f"There is no GPU {', '.join(wrong)}; this machine has {there}.", "Leave gpu_ids empty to use what is there.")
     if facts.machine.kind == "cpu":
         cores = os.cpu_count() or 1
-        if launcher.num_processes > cores:
-            yield error("num_processes", f"{launcher.num_processes} processes are more than the {cores} processor cores.", "Use 1.")
+        if here > cores:
+            yield error("num_processes", f"{here} processes are more than the {cores} processor cores.", "Use 1.")
         return
     usable = len(named) if named and not wrong and named != ["all"] else len(devices)
-    if launcher.num_processes > usable:
-        yield error("num_processes", f"{launcher.num_processes} processes need as many GPUs, but {usable} can be used.", f"Use {usable}.")
+    if here > usable:
+        yield error("num_processes", f"{here} processes need as many GPUs, but {usable} can be used.", f"Use {usable * launcher.num_machines}.")
 
 
 def precision_fits_the_device(facts: Facts) -> Iterator[Problem]:

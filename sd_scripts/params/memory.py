@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import FOR_COMPILE
 from sd_scripts.params.spec import param, section
 
 
@@ -103,7 +102,16 @@ class Attention:
 class Compile:
     """torch.compile."""
 
-    torch_compile: bool = param(False, "Compile the model for speed.", label="Compile the model", unavailable=FOR_COMPILE)
+    torch_compile: bool = param(
+        False,
+        "Compile the U-Net's blocks: faster steps on newer GPUs, after minutes at the start, and again for each new picture size.",
+        label="Compile the model",
+    )
     dynamo_backend: Literal[
         "eager", "aot_eager", "inductor", "aot_ts_nvfuser", "nvprims_nvfuser", "cudagraphs", "ofi", "fx2trt", "onnxrt", "tensort", "ipex", "tvm"
-    ] = param("inductor", "The compiler that is used.", label="Compiler", unavailable=FOR_COMPILE)
+    ] = param(
+        "inductor",
+        "The compiler that is used. inductor is PyTorch's own; eager and aot_eager only look for errors.",
+        label="Compiler",
+        when={"torch_compile": True},
+    )

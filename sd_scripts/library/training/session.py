@@ -26,6 +26,7 @@ from sd_scripts.library.optim.optimizers import build_optimizer, schedule_for
 from sd_scripts.library.text_cache import TextCache
 from sd_scripts.library.training.caches import Filling, cached_latents, cached_texts
 from sd_scripts.library.training.checkpoint import save_rules
+from sd_scripts.library.training.compiling import as_compiler_failure, compile_blocks, refuse_compiling
 from sd_scripts.library.training.control import Control
 from sd_scripts.library.training.curves import open_curves
 from sd_scripts.library.training.loop import loop
@@ -84,6 +85,7 @@ def train(request: Request, report: Report) -> Outcome:
 def start(request: Request, report: Report, runtime: Runtime, control: Control) -> Run:
     """Load everything that `request` names and put it where a resumed run left off."""
     config, plan, listing = request.config, request.plan, Listing(request.scan.items, request.blueprint)
+    refuse_compiling(config, runtime.device)
     position = start_position(config, plan)
     _warn_of_changes(config, position, plan, report)
     report.draw_in(open_curves(config) if runtime.is_main else None)
@@ -106,6 +108,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
             hold_layers(module, forms[part])
     if config[Memory].gradient_checkpointing:
         recompute_blocks(family.unet, family.text_encoders, config[Memory])
+    compile_blocks(family.unet, config)
     updater = _updater(config, plan, method, runtime)
     resume = config[State].resume
     if resume:
@@ -164,7 +167,7 @@ def _named(config: Config) -> Generator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        named = as_worker_death(error) or as_out_of_memory(error, config)
+        named = as_worker_death(error) or as_out_of_memory(error, config) or as_compiler_failure(error)
         if named is None:
             raise
         raise named from error

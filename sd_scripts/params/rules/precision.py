@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sd_scripts.params.config import Config
-from sd_scripts.params.memory import FrozenPrecision, Precision
+from sd_scripts.params.memory import Compile, FrozenPrecision, Precision
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, error, warning
-from sd_scripts.params.rules.rule import Rule
+from sd_scripts.params.rules.rule import Rule, is_installed
 from sd_scripts.params.saving import ModelFile
 from sd_scripts.params.word import TextualInversion
+
+GONE = frozenset({"aot_ts_nvfuser", "nvprims_nvfuser", "ofi", "fx2trt", "onnxrt", "tensort"})
+PACKAGES = {"ipex": "intel_extension_for_pytorch", "tvm": "tvm"}
+"""Compilers that are packages."""
 
 
 def full_half_fits(config: Config) -> Iterator[Problem]:
@@ -47,4 +51,18 @@ def held_model_is_frozen(config: Config) -> Iterator[Problem]:
         yield error("quantize_base", f"{also} asks for another format of the same weights.", f"Set quantize_base to none, or leave {also} out.")
 
 
-RULES: tuple[Rule, ...] = (full_half_fits, adam_fits_half, held_model_is_frozen)
+def compiler_exists(config: Config) -> Iterator[Problem]:
+    """Some compilers of kohya's list are gone from PyTorch, and some come with packages of their own."""
+    if not config[Compile].torch_compile:
+        return
+    backend = config[Compile].dynamo_backend
+    if backend in GONE:
+        yield error("dynamo_backend", f"PyTorch has no compiler {backend} any more.", "Use inductor.")
+    package = PACKAGES.get(backend)
+    if package and not is_installed(package):
+        yield error("dynamo_backend", f"{backend} needs the package {package}, which is not installed.", f"Use inductor, or install {package}.")
+    if backend != "inductor" and "dynamo_mode" in config.given:
+        yield warning("dynamo_mode", f"It has no effect with {backend}.", "Leave it out, or use inductor.")
+
+
+RULES: tuple[Rule, ...] = (full_half_fits, adam_fits_half, held_model_is_frozen, compiler_exists)

@@ -198,6 +198,31 @@ def launcher_words_are_words(config: Config) -> Iterator[Problem]:
         yield error("extra_accelerate_launch_args", f"A quotation mark is not closed in {text!r}.", "Close it, or remove it.")
 
 
+def machines_find_each_other(config: Config) -> Iterator[Problem]:
+    """Machines that train together meet at an address and a port, and share the processes evenly."""
+    launcher = config[Launcher]
+    machines = launcher.num_machines
+    if machines == 1:
+        for name in were_given(config, "machine_rank", "main_process_ip"):
+            if getattr(launcher, name):
+                yield warning(name, "It has no effect with one machine.", "Set num_machines, or leave it out.")
+        return
+    if not launcher.main_process_ip:
+        yield error("main_process_ip", f"{machines} machines need the address of the first one.", "Give it as the others reach it.")
+    if not launcher.main_process_port:
+        yield error("main_process_port", f"{machines} machines need one port, the same for all.", "Use a free one, such as 29500.")
+    if launcher.machine_rank >= machines:
+        yield error("machine_rank", f"{launcher.machine_rank} is no number of {machines} machines.", f"Numbers go from 0 to {machines - 1}.")
+    if launcher.num_processes % machines:
+        fix = f"Use {max(1, launcher.num_processes // machines) * machines}: it counts those of all machines."
+        yield error("num_processes", f"{launcher.num_processes} processes cannot be shared by {machines} machines.", fix)
+    for name in were_given(config, "cache_latents_to_disk", "cache_text_encoder_outputs_to_disk"):
+        if config.given[name]:
+            yield warning(
+                name, "All machines must see the same folder of pictures: each fills a part of the cache.", "Cache in memory if they do not."
+            )
+
+
 RULES: tuple[Rule, ...] = (
     model_is_named,
     settled_options_are_told,
@@ -216,4 +241,5 @@ RULES: tuple[Rule, ...] = (
     a_start_is_stated_once,
     secrets_are_unused,
     launcher_words_are_words,
+    machines_find_each_other,
 )

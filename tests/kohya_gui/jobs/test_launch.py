@@ -40,6 +40,24 @@ def test_two_processes_on_a_processor_need_multi_gpu_and_the_variable():
     assert launch_environment(CPU, offline=True)["ACCELERATE_USE_CPU"] == "true"
 
 
+def test_machines_are_told_where_they_meet_and_who_they_are():
+    given = {"num_processes": 4, "num_machines": 2, "machine_rank": 1, "main_process_ip": "10.0.0.1", "main_process_port": 29500}
+    options = parsed(launch_argv(config(**given), Path("c.toml"), CARDS))
+    assert (options.num_machines, options.machine_rank, options.num_processes, options.multi_gpu) == (2, 1, 4, True)
+    assert (options.main_process_ip, options.main_process_port) == ("10.0.0.1", 29500)
+
+
+def test_the_compilers_words_reach_the_launcher_which_does_not_compile():
+    words = {"dynamo_mode": "max-autotune", "dynamo_use_dynamic": True}
+    options = parsed(launch_argv(config(torch_compile=True, **words), Path("c.toml"), CARDS))
+    assert (options.dynamo_backend, options.dynamo_mode, options.dynamo_use_dynamic, options.dynamo_use_fullgraph) == (
+        "no",
+        "max-autotune",
+        True,
+        False,
+    )
+
+
 def test_chosen_cards_and_further_words_reach_the_launcher():
     options = parsed(launch_argv(config(num_processes=2, gpu_ids="0,1", extra_accelerate_launch_args="--log_dir 'a b'"), Path("c.toml"), CARDS))
     assert (options.gpu_ids, options.log_dir, options.multi_gpu) == ("0,1", "a b", True)

@@ -96,6 +96,16 @@ HUB = [
 ]
 
 
+def test_machines_need_an_address_a_port_and_even_shares():
+    two = {"num_machines": 2, "num_processes": 4, "main_process_ip": "10.0.0.1", "main_process_port": 29500}
+    assert found(run.machines_find_each_other, **two) == []
+    assert found(run.machines_find_each_other, num_machines=2, num_processes=2) == [("main_process_ip", "error"), ("main_process_port", "error")]
+    assert found(run.machines_find_each_other, **{**two, "num_processes": 3}) == [("num_processes", "error")]
+    assert found(run.machines_find_each_other, **{**two, "machine_rank": 2}) == [("machine_rank", "error")]
+    assert found(run.machines_find_each_other, machine_rank=1) == [("machine_rank", "warning")]
+    assert found(run.machines_find_each_other, **two, cache_latents_to_disk=True) == [("cache_latents_to_disk", "warning")]
+
+
 @pytest.mark.parametrize(("given", "named"), HUB, ids=str)
 def test_what_concerns_a_repository_needs_one(given, named):
     assert found(run.a_repository_is_named, **given) == named

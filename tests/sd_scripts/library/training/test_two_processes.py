@@ -11,17 +11,26 @@ from pathlib import Path
 import pytest
 from tiny_runs import TWO_BUCKETS, draw_pictures, events, options, train
 
+from kohya_gui.jobs.devices import Machine
+from kohya_gui.jobs.launch import launch_argv
 from sd_scripts.library.weights_file import read_weights
+from sd_scripts.params.commands import command
+from sd_scripts.params.config import make_config
 
 ROOT = Path(__file__).parents[4]
 SCRIPT = ROOT / "sd_scripts" / "train_network.py"
 
 
-def launch(root: Path, **given: object) -> subprocess.CompletedProcess[str]:
-    """Train with two processes on the CPU, reporting to `root`/run."""
+def free_port() -> str:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+        return str(probe.getsockname()[1])
+
+
+def launch(root: Path, **given: object) -> subprocess.CompletedProcess[str]:
+    """Train with two processes on the CPU, reporting to `root`/run."""
+    port = free_port()
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
     launcher += ["--dynamo_backend", "no", "--main_process_port", port, "--num_cpu_threads_per_process", "1"]
     (root / "run").mkdir(exist_ok=True)
@@ -63,3 +72,24 @@ def test_two_processes_measure_the_validation_loss_of_one(tmp_path, monkeypatch)
     assert train(tmp_path, output_name="one", **given) == 0
     two, one = events(tmp_path / "run", "validation")
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train_network", "train_db"])
+def test_two_machines_equal_one_with_twice_the_batch(tmp_path, script):
+    port = free_port()
+    family = {"network_module": None, "network_dim": None, "learning_rate": 1e-4} if script == "train_db" else {}
+    optimizer = {"optimizer_type": "SGDNesterov", "learning_rate": 1e-2} if script == "train_db" else {}
+    shared: dict[str, object] = {"max_train_steps": 3, **family, **optimizer}
+    given = {"num_processes": 2, "num_machines": 2, "main_process_ip": "127.0.0.1", "main_process_port": int(port)}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+    machines = []
+    for rank in (0, 1):
+        launcher = launch_argv(make_config(command(script), {**given, "machine_rank": rank}), Path("unused.toml"), Machine("cpu"))[:-2]
+        words = [*launcher, *options(tmp_path, output_name="two", **shared)]
+        machines.append(subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+    ends = [(machine.communicate(timeout=240)[1], machine.returncode) for machine in machines]
+    assert [code for _, code in ends] == [0, 0], ends[0][0][-2000:] + ends[1][0][-2000:]
+    assert train(tmp_path, script, output_name="one", **{**shared, "train_batch_size": 4}) == 0
+    two, one = (read_weights(tmp_path / "out" / f"{name}.safetensors")[0] for name in ("two", "one"))
+    assert max((two[key] - one[key]).abs().max().item() for key in one) < 2e-5
