@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sd_scripts.library.training import runtime
+from sd_scripts.library.training import runtime as machine
 from sd_scripts.library.training.runtime import LateNumber, start_runtime
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import make_config
@@ -48,7 +48,7 @@ def test_a_late_number_is_what_it_was_when_asked_for():
 
 
 def test_gradients_of_a_whole_model_travel_in_several_messages(monkeypatch):
-    monkeypatch.setattr(runtime, "MESSAGE_NUMBERS", 10)
+    monkeypatch.setattr(machine, "MESSAGE_NUMBERS", 10)
     grads = [torch.zeros(size) for size in (4, 4, 4, 30, 1)]
-    assert [[grad.numel() for grad in message] for message in runtime._messages(grads)] == [[4, 4], [4], [30], [1]]
-    assert list(runtime._messages([])) == [[]]
+    assert [[grad.numel() for grad in message] for message in machine._messages(grads)] == [[4, 4], [4], [30], [1]]
+    assert list(machine._messages([])) == [[]]
