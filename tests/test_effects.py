@@ -27,6 +27,8 @@ from sd_scripts.params.spec import Parameter
 PAIRS = [(row, parameter) for row in COMMANDS for parameter in row.parameters]
 LAUNCH: dict[str, object] = {
     "num_processes": 2, "gpu_ids": "0,1", "main_process_port": 29500, "num_cpu_threads_per_process": 3, "extra_accelerate_launch_args": "--debug",
+    "num_machines": 2, "machine_rank": 1, "main_process_ip": "10.0.0.1",
+    "dynamo_mode": "max-autotune", "dynamo_use_fullgraph": True, "dynamo_use_dynamic": True,
 }  # fmt: skip
 
 
@@ -147,8 +149,10 @@ def test_what_is_settled_is_said(script: str, name: str) -> None:
 @pytest.mark.parametrize(("script", "name"), named("launched"))
 def test_it_reaches_the_launcher(script: str, name: str) -> None:
     row, machine = command(script), Machine("cuda")
-    plain = {"num_processes": 2} if name == "gpu_ids" else {}
+    compiled = {key: {"torch_compile": True} for key in ("dynamo_mode", "dynamo_use_fullgraph", "dynamo_use_dynamic")}
+    several = {key: {"num_machines": 2} for key in ("machine_rank", "main_process_ip")}
+    plain: dict[str, object] = {"gpu_ids": {"num_processes": 2}, **compiled, **several}.get(name, {})
     value = LAUNCH.get(name, True)
     without, changed = (launch_argv(make_config(row, given), Path("c.toml"), machine) for given in (plain, {**plain, name: value}))
     assert changed != without
-    assert name == "multi_gpu" or str(value) in changed
+    assert f"--{name}" in changed or str(value) in changed
