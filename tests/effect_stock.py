@@ -50,6 +50,30 @@ class Stock:
         return self.plain_pictures / "0.png"
 
     @cached_property
+    def masks(self) -> Path:
+        """A mask for each picture, of which the left half is learned."""
+        folder = self.folder / "masks"
+        folder.mkdir()
+        for number in range(8):
+            mask = Image.new("L", (64, 64), 0)
+            mask.paste(255, (0, 0, 32, 64))
+            mask.save(folder / f"{number}.png")
+        return folder
+
+    @cached_property
+    def transparent_pictures(self) -> Path:
+        """A folder with a folder of pictures of which the left half is opaque."""
+        folder = effect_runs.draw_pictures(self.folder / "transparent" / "1_cat")
+        for path in folder.glob("*.png"):
+            with Image.open(path) as picture:
+                changed = picture.convert("RGBA")
+            mask = Image.new("L", changed.size, 0)
+            mask.paste(255, (0, 0, changed.width // 2, changed.height))
+            changed.putalpha(mask)
+            changed.save(path)
+        return folder.parent
+
+    @cached_property
     def metadata(self) -> Path:
         """A metadata file for the plain pictures."""
         return self._written("metadata.json", json.dumps({str(number): {"caption": f"thing {number}"} for number in range(4)}))
