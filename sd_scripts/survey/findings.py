@@ -31,7 +31,7 @@ Finding = tuple[str, str]
 
 
 def _pictures(listing: Listing, looks: Sequence[Look], dataset: Dataset) -> Iterator[Finding]:
-    for kind, words in ODD_KINDS.items():
+    for kind, words in (*ODD_KINDS.items(), ("mask size", "has a mask of another size, which is scaled to fit")):
         odd = [entry.name for entry in looks if kind in entry.oddities]
         if odd:
             yield f"{names_words(odd)} {words}.", ""

@@ -18,6 +18,8 @@ from sd_scripts.survey.picture_file import PictureHeader, read_picture
 from sd_scripts.survey.picture_names import holds_pictures, is_picture, stem_of
 
 _REMEMBERED = 16384
+_SAME_SHAPE = 0.02
+"""Difference of aspect ratios, as a share, that rounding makes when a small mask is drawn for a large picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ CaptionState = Literal["text", "blank", "missing", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What looking at one picture gave: an item, or none because of the first of `errors`. `oddities` are keys of `picture_file.ODD_KINDS`."""
+    """What looking at one picture gave: an item, or none because of the first of `errors`. `oddities` are keys of `picture_file.ODD_KINDS`,
+    or "mask size"."""
 
     name: str
     item: Item | None = None
@@ -124,7 +127,24 @@ def look(listing: Listing, name: str) -> Look:
     text, state, errors = _text(listing, name)
     caption, mask = text or subset.class_tokens or "", listing.masks.get(stem_of(path.name))
     item = Item(path, header.size, caption, listing.index, listing.dataset, subset.num_repeats, subset.is_reg, mask)
-    return Look(name, item, state, errors, header.oddities)
+    oddities, wrong = _mask_size(item)
+    return Look(name, item, state, errors + wrong, header.oddities + oddities)
+
+
+def _mask_size(item: Item) -> tuple[tuple[str, ...], tuple[DataError, ...]]:
+    """What is odd or wrong with the size of a picture's mask: it may be larger or smaller than the picture, but not of another shape."""
+    if item.mask is None:
+        return (), ()
+    try:
+        width, height = _header(str(item.mask), *_version(item.mask)).size
+    except DataError as reason:
+        return (), (reason,)
+    if (width, height) == item.size:
+        return (), ()
+    if abs(width / height * item.size[1] / item.size[0] - 1) <= _SAME_SHAPE:
+        return ("mask size",), ()
+    message = f"The mask is {width}×{height}, but its picture {item.path.name} is {item.size[0]}×{item.size[1]}: another shape."
+    return (), (DataError(message, fix="Make the mask as large as its picture.", path=item.mask),)
 
 
 def _no_picture(listing: Listing, path: Path) -> DataError | None:

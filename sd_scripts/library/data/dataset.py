@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sd_scripts.errors import TrainingError
+from sd_scripts.errors import DataError, TrainingError
 from sd_scripts.library.data.batches import GlobalBatch, Share, share_of
+from sd_scripts.library.data.holes import draw_hole
 from sd_scripts.library.data.images import change_color, crop, load_alpha, load_image, load_mask, resize, to_pixels
 from sd_scripts.survey.buckets import BucketChoice, choose, size_crop
 from sd_scripts.survey.caption_variants import chosen_variant
@@ -42,6 +44,8 @@ class Batch:
         latents: (batch, channels, height/8, width/8), float32, not scaled yet; None where there is no cache.
         text: the captions encoded, (batch, tokens, width), and pooled, (batch, width); None where there is no cache.
         masks: (batch, 1, height, width), uint8: 255 is learned, 0 is not; None where no picture of the run has one.
+        inpaint_masks: (batch, 1, height, width), uint8: 255 is to be filled in, 0 is shown; None unless the dealer gives them.
+        conditioning: (batch, 3, height, width), uint8, the pictures of `conditioning_data_dir`; None unless the dealer gives them.
     """
 
     plan: GlobalBatch
@@ -56,11 +60,13 @@ class Batch:
     latents: Tensor | None
     text: tuple[Tensor, Tensor] | None = None
     masks: Tensor | None = None
+    inpaint_masks: Tensor | None = None
+    conditioning: Tensor | None = None
 
     def pin_memory(self) -> Batch:
         """The same with its tensors in page-locked memory, from which an accelerator copies without waiting."""
-        parts = (("pixels", self.pixels), ("latents", self.latents), ("masks", self.masks))
-        pinned = {name: None if value is None else value.pin_memory() for name, value in parts}
+        parts = {name: getattr(self, name) for name in ("pixels", "latents", "masks", "inpaint_masks", "conditioning")}
+        pinned = {name: None if value is None else value.pin_memory() for name, value in parts.items()}
         return replace(self, loss_weights=self.loss_weights.pin_memory(), sizes=self.sizes.pin_memory(), **pinned)
 
 
@@ -115,12 +121,39 @@ class Listing:
         Raises:
             DataError: the file cannot be read.
         """
-        choice, subset = self.choice(item), self.subset(item)
+        subset = self.subset(item)
         mask = load_mask(item.mask) if files and item.mask is not None else load_alpha(item.path) if subset.alpha_mask else None
         if mask is None:
-            return torch.full((1, choice.bucket[1], choice.bucket[0]), 255, dtype=torch.uint8)
-        mask = crop(resize(mask, choice.resized, None), choice.bucket, crop_random)
-        return torch.from_numpy(np.ascontiguousarray(mask[:, ::-1] if flip else mask)).unsqueeze(0)
+            width, height = self.choice(item).bucket
+            return torch.full((1, height, width), 255, dtype=torch.uint8)
+        return self._beside(item, mask, crop_random=crop_random, flip=flip)
+
+    def hole(self, item: Item, random: Random, *, crop_random: Random | None = None, flip: bool = False) -> Tensor:
+        """What an inpainting model has to fill in: (1, height, width), uint8, 255 in the hole. From the item's mask file, else a drawn one.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if item.mask is not None:
+            return self._beside(item, load_mask(item.mask), crop_random=crop_random, flip=flip)
+        return torch.from_numpy(draw_hole(self.choice(item).bucket, random)).unsqueeze(0)
+
+    def conditioning(self, item: Item, *, crop_random: Random | None = None, flip: bool = False) -> Tensor:
+        """The picture of `conditioning_data_dir` that goes with `item`, scaled, cut and mirrored like it: (3, height, width), uint8.
+
+        Raises:
+            DataError: there is none, or the file cannot be read.
+        """
+        if item.mask is None:
+            fix = "Add one of the same name to the folder that conditioning_data_dir names."
+            raise DataError("This picture has no conditioning picture.", fix=fix, path=item.path)
+        return self._beside(item, load_image(item.mask), crop_random=crop_random, flip=flip)
+
+    def _beside(self, item: Item, image: np.ndarray, *, crop_random: Random | None, flip: bool) -> Tensor:
+        """What belongs to `item` pixel by pixel, (height, width) or (height, width, 3), as the picture itself is shown: (channels, height, width)."""
+        choice = self.choice(item)
+        image = crop(resize(image, choice.resized, None), choice.bucket, crop_random)
+        return to_pixels(np.atleast_3d(image[:, ::-1] if flip else image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +166,8 @@ class Dealer:
         caption_variants: with `cached_texts`, how many versions of a caption there are.
         templates: sentences that take the place of all captions, one drawn for each picture.
         masks: where batches have masks from; "" for none.
+        inpainting: give `inpaint_masks`: from files of masks, and for pictures without one drawn anew at each step.
+        conditioning: give `conditioning`.
         prior_loss_weight: weight of regularisation pictures.
         max_train_steps: for a tag warm-up given as a share of the run.
     """
@@ -148,6 +183,8 @@ class Dealer:
     caption_variants: int = 1
     templates: tuple[str, ...] = ()
     masks: MaskSource = ""
+    inpainting: bool = False
+    conditioning: bool = False
 
     def __getitem__(self, order: Order) -> Batch | TrainingError:
         """The share of what is ordered. An error comes back as a value: a worker could not carry its parts (file, remedy) in an exception."""
@@ -180,9 +217,9 @@ class Dealer:
         captions = tuple(self._caption(item, plan, index) for item, index in zip(items, indices, strict=True))
         sizes = torch.tensor([self._sizes(item, flip) for item, flip in zip(items, flipped, strict=True)], dtype=torch.float32)
         text = self.cached_texts(captions) if self.cached_texts is not None else None
-        masks = torch.stack([self._mask(*row, plan) for row in zip(items, indices, flipped, strict=True)]) if self.masks else None
         loss_weights = torch.tensor(weights, dtype=torch.float32)
-        return Batch(plan, share.entries, items, indices, captions, flipped, loss_weights, sizes, pixels, latents, text, masks)
+        batch = Batch(plan, share.entries, items, indices, captions, flipped, loss_weights, sizes, pixels, latents, text)
+        return replace(batch, **self._beside_pictures(batch))
 
     def _share(self, plan: GlobalBatch) -> Share:
         return share_of(plan, rank=self.rank, processes=self.processes)
@@ -210,14 +247,29 @@ class Dealer:
         subset = self.listing.subset(item)
         return self.listing.picture(
             item,
-            crop_random=self._random("crop", plan, index) if subset.random_crop else None,
+            crop_random=self._crop_random(item, plan, index),
             color_random=self._random("color", plan, index) if subset.color_aug else None,
             flip=flip,
         )
 
-    def _mask(self, item: Item, index: int, flip: bool, plan: GlobalBatch) -> Tensor:
-        random_crop = self.listing.subset(item).random_crop
-        return self.listing.mask(item, files=self.masks == "files", crop_random=self._random("crop", plan, index) if random_crop else None, flip=flip)
+    def _beside_pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """What goes with each picture pixel by pixel, as far as it is wanted. Each is cut by the draw that the picture is cut by."""
+        files, plan, listing = self.masks == "files", batch.plan, self.listing
+        made: dict[str, list[Tensor]] = {}
+        for item, index, flip in zip(batch.items, batch.indices, batch.flipped, strict=True):
+            cut = partial(self._crop_random, item, plan, index)
+            if self.masks:
+                made.setdefault("masks", []).append(listing.mask(item, files=files, crop_random=cut(), flip=flip))
+            if self.inpainting:
+                hole = listing.hole(item, self._random("inpaint", plan, index), crop_random=cut(), flip=flip)
+                made.setdefault("inpaint_masks", []).append(hole)
+            if self.conditioning:
+                made.setdefault("conditioning", []).append(listing.conditioning(item, crop_random=cut(), flip=flip))
+        return {name: torch.stack(rows) for name, rows in made.items()}
+
+    def _crop_random(self, item: Item, plan: GlobalBatch, index: int) -> Random | None:
+        """The generator of a picture's cut, new each time it is asked for; None for the middle."""
+        return self._random("crop", plan, index) if self.listing.subset(item).random_crop else None
 
     def _caption(self, item: Item, plan: GlobalBatch, index: int) -> str:
         subset = self.listing.subset(item)
