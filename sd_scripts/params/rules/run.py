@@ -202,7 +202,7 @@ def machines_find_each_other(config: Config) -> Iterator[Problem]:
     """Machines that train together meet at an address and a port, and share the processes evenly."""
     launcher = config[Launcher]
     machines = launcher.num_machines
-    if machines == 1:
+    if machines <= 1:
         for name in were_given(config, "machine_rank", "main_process_ip"):
             if getattr(launcher, name):
                 yield warning(name, "It has no effect with one machine.", "Set num_machines, or leave it out.")
