@@ -68,10 +68,11 @@ def survey(config: Config, *, processes: int = 1, on_progress: Progress | None =
         problems += _plan_problems(config, plan)
         problems += _blueprint_problems(config, blueprint)
         problems += _picture_problems(blueprint, found)
-        problems += mask_problems(config, blueprint, found)
         problems += word_problems(config, blueprint, found)
     header, model, model_problems = read_model(config)
     problems += [*model_problems, *other_weights(config, model), *_prompt_problems(config)]
+    if blueprint is not None and found is not None:
+        problems += mask_problems(config, blueprint, found, inpainting=model is not None and model.inpainting)
     adapter = _adapter(config, header, problems)
     unique = list(dict.fromkeys(problems))
     return Report(blueprint, found, plan, model, adapter, sorted(unique, key=lambda problem: problem.severity != "error"))

@@ -25,15 +25,18 @@ def mask_source(config: Config, blueprint: Blueprint) -> MaskSource:
     return "alpha" if any(subset.alpha_mask for subset in subsets) else ""
 
 
-def mask_problems(config: Config, blueprint: Blueprint, found: Scan) -> Iterator[Problem]:
-    """A masked loss without masks, masks without a masked loss, and pictures whose mask is missing. Regularisation pictures may do without."""
+def mask_problems(config: Config, blueprint: Blueprint, found: Scan, *, inpainting: bool = False) -> Iterator[Problem]:
+    """A masked loss without masks, masks without a masked loss, and pictures whose mask is missing. Regularisation pictures may do without.
+
+    With `inpainting` files of masks are also the holes that the model learns to fill, so they have an effect either way.
+    """
     if Masks not in config:
         return
     subsets = [subset for dataset in blueprint.datasets for subset in dataset.subsets]
     folders = [subset for subset in subsets if subset.conditioning_data_dir is not None]
     field = "dataset_config" if blueprint.source == "dataset_config" else "conditioning_data_dir"
     if not config[Masks].masked_loss:
-        if folders:
+        if folders and not inpainting:
             yield warning(field, "The masks have no effect, because masked_loss is off.", "Set masked_loss, or leave the folder of masks out.")
         return
     if not folders and not any(subset.alpha_mask for subset in subsets):

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from sd_scripts.errors import DataError
+from sd_scripts.params.cache import Cache
 from sd_scripts.params.commands import COMMANDS, Command
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
@@ -75,8 +76,9 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
         yield error(MODEL, *_NO_MODEL[facts.kind])
     elif not facts.family:
         yield error(MODEL, *_NO_MODEL["unknown"])
-    elif facts.inpainting:
-        yield error(MODEL, "This is an inpainting model: it takes 9 channels, and training gives 4.", "Name the ordinary version of the model.")
+    elif facts.inpainting and (config[Cache].cache_latents or config[Cache].cache_latents_to_disk):
+        message = "This is an inpainting model: what it sees of a picture is encoded anew at each step, so latents cannot be cached."
+        yield error("cache_latents", message, "Turn it off, or name the ordinary version of the model.")
     else:
         if SDModel in config:
             yield from _version(config[SDModel], facts)

@@ -44,9 +44,13 @@ class Conditions:
 
     `sizes` is (batch, 6), float32, in pixels: height and width of the picture as its file has it, top and left of the cut, height and width of the
     bucket. Only families with size conditioning read it (Podell et al. 2023, "SDXL", arXiv:2307.01952, section 2.2).
+
+    `inpaint` is (batch, 1 + channels, height, width) in the latents' size: 1 where an inpainting model is to fill in, and the latents of the rest.
+    None: it is to make the whole picture.
     """
 
     sizes: Tensor
+    inpaint: Tensor | None = None
 
     @classmethod
     def whole(cls, size: tuple[int, int], *, rows: int, device: torch.device) -> Self:
@@ -94,6 +98,11 @@ class Family(Protocol):
     text_encoders: tuple[nn.Module, ...]
     prediction: Literal["epsilon", "v"]
     schedule: NoiseSchedule
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether it is an inpainting model."""
+        ...
 
     @classmethod
     def load(cls, config: Config, *, device: torch.device, weight_dtype: torch.dtype, trained: frozenset[str] = frozenset()) -> Self:

@@ -57,7 +57,7 @@ class Pictures:
 
     def order(self, plan: GlobalBatch) -> Order:
         """What the dealer has to bring for `plan`. To be asked in the order of training: pixels come only with what no order before brought."""
-        if not self.keep:
+        if not self.keep or self.family.inpaints:
             return Order(plan, pixels=self.dealer.cached_latents is None)
         new = set(self.dealer.shown(plan)) - self._ordered
         self._ordered |= new
@@ -69,6 +69,19 @@ class Pictures:
             return batch.latents.to(self.device, non_blocking=True) * self.family.vae_scale
         mean, logvar = self._remembered(batch) if self.keep else self._encoded(batch.pixels)
         return self.family.sample_latents(mean, logvar, draws)
+
+    def seen(self, batch: Batch) -> Tensor | None:
+        """What an inpainting model is told of each picture, (batch, 1 + channels, height/8, width/8), float32: its hole, and latents of the rest.
+
+        Source: Rombach et al. 2022, arXiv:2112.10752, section 4.5; what is hidden is grey before it is encoded, as diffusers' pipelines have it.
+        """
+        if batch.inpaint_masks is None or batch.pixels is None:
+            return None
+        hole = batch.inpaint_masks.to(self.device, non_blocking=True) > 127
+        pictures = normalise(batch.pixels.to(self.device, non_blocking=True)) * ~hole
+        mean, _ = self.family.image_moments(pictures)
+        small = torch.nn.functional.interpolate(hole.float(), size=mean.shape[-2:], mode="nearest")
+        return torch.cat([small, mean * self.family.vae_scale], dim=1)
 
     def _encoded(self, pixels: Tensor | None) -> Moments:
         if pixels is None:

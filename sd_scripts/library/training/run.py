@@ -115,7 +115,7 @@ class Run:
 
     def conditions(self, batch: Batch) -> Conditions:
         """What the model is told of a batch's pictures besides their captions."""
-        return Conditions(batch.sizes.to(self.runtime.device))
+        return Conditions(batch.sizes.to(self.runtime.device), self.pictures.seen(batch))
 
     def mask(self, batch: Batch) -> Tensor | None:
         """What of each picture is learned, (batch, 1, height, width), in [0, 1]; None for all."""

@@ -126,6 +126,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         caption_variants=texts.variants if texts else 1,
         templates=template_captions(config),
         masks=mask_source(config, request.blueprint),
+        inpainting=family.inpaints,
     )
     header = _header(request, family, method, seed=seed, optimizer=updater.optimizer)
     rules = [subset.captions for dataset in listing.blueprint.datasets for subset in dataset.subsets]

@@ -67,7 +67,6 @@ def test_an_empty_request_is_a_report_and_no_exception():
         ({"lora_te_x.lora_up.weight": ("F16", (4, 8))}, "is a LoRA"),
         ({"decoder.conv_in.weight": ("F16", (4, 8))}, "is a VAE"),
         ({"x": ("F16", (4, 8))}, "no model that is known"),
-        ({**SD1, f"{UNET}input_blocks.0.0.weight": ("F16", (32, 9, 3, 3))}, "inpainting"),
     ],
 )
 def test_a_file_that_is_no_model_for_this_trainer_is_an_error(request_values, tmp_path, tensors, words):
@@ -75,6 +74,13 @@ def test_a_file_that_is_no_model_for_this_trainer_is_an_error(request_values, tm
     report = _survey(request_values, pretrained_model_name_or_path=str(path))
     assert len(report.errors) == 1
     assert re.search(words, str(report.errors[0]))
+
+
+def test_an_inpainting_model_cannot_have_its_latents_cached(request_values, tmp_path):
+    path = write_safetensors(tmp_path / "hole.safetensors", {**SD1, f"{UNET}input_blocks.0.0.weight": ("F16", (32, 9, 3, 3))})
+    assert not _survey(request_values, pretrained_model_name_or_path=str(path)).errors
+    report = _survey(request_values, pretrained_model_name_or_path=str(path), cache_latents=True)
+    assert [problem.field for problem in report.errors] == ["cache_latents"]
 
 
 def test_a_missing_model_is_an_error_and_a_hub_id_is_none(request_values):

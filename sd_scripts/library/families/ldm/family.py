@@ -17,11 +17,12 @@ from sd_scripts.library.diffusion.schedule import NoiseSchedule, ddpm_schedule
 from sd_scripts.library.families.base import AdapterTarget, Conditions, Noised, TextEmbeddings
 from sd_scripts.library.families.clip import chunk_words
 from sd_scripts.library.families.hashes import FileHashes
-from sd_scripts.library.families.ldm.load import Layout, Parts, load_parts
+from sd_scripts.library.families.ldm.load import INPAINTING_CHANNELS, Layout, Parts, load_parts
 from sd_scripts.library.families.ldm.save import Pipeline, single_file, write_folder
 from sd_scripts.library.families.ldm.text import caption_ids, caption_words, emphasised, prompt_words, weighted
 from sd_scripts.library.weights_file import SavedFile
 from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.loss import SNRWeight
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
@@ -47,6 +48,7 @@ class LatentDiffusion(ABC):
         self._unet_dtype, self._vae_dtype = parts.unet.dtype, parts.vae.dtype  # asking a module walks its whole tree: 1 ms
         self._clip_text = config[ClipText]
         self._words: dict[str, Sequence[int]] = {}
+        self._grey: dict[tuple[int, int], Tensor] = {}
         self._noise, self._timesteps, self._snr_weight = config[NoiseDDPM], config[Timesteps], config[SNRWeight]
         self.prediction: Literal["epsilon", "v"] = _prediction(parts, config)
         schedule = ddpm_schedule(zero_terminal_snr=self._noise.zero_terminal_snr)
@@ -139,7 +141,26 @@ class LatentDiffusion(ABC):
         dtype = self._unet_dtype
         added = self._added_conditions(text, conditions)
         prompt_embeds = text.prompt_embeds.to(dtype)
-        return self.unet(noised.noisy_latents.to(dtype), noised.timesteps, prompt_embeds, added_cond_kwargs=added, return_dict=False)[0].float()
+        latents = noised.noisy_latents
+        if self.inpaints:
+            seen = self._nothing_seen(latents) if conditions.inpaint is None else conditions.inpaint
+            latents = torch.cat([latents, seen.to(latents)], dim=1)
+        return self.unet(latents.to(dtype), noised.timesteps, prompt_embeds, added_cond_kwargs=added, return_dict=False)[0].float()
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether it is an inpainting model: its U-Net takes 9 channels."""
+        return self.unet.config["in_channels"] == INPAINTING_CHANNELS
+
+    def _nothing_seen(self, latents: Tensor) -> Tensor:
+        """The condition of a picture that is hidden wholly, (batch, 5, height, width): a hole everywhere, and the latents of grey."""
+        size = (latents.shape[2], latents.shape[3])
+        if size not in self._grey:
+            grey = torch.zeros(1, 3, self.latent_stride * size[0], self.latent_stride * size[1])
+            mean, _ = self.image_moments(grey)
+            hole = torch.ones(1, 1, *size, device=mean.device)
+            self._grey[size] = torch.cat([hole, mean * self.vae_scale], dim=1).to(latents.device)
+        return self._grey[size].expand(len(latents), -1, -1, -1)
 
     def _added_conditions(self, text: TextEmbeddings, conditions: Conditions) -> dict[str, Tensor] | None:  # for families that have some
         """What the U-Net is told besides timestep and caption, as diffusers' `added_cond_kwargs`."""
@@ -152,7 +173,17 @@ class LatentDiffusion(ABC):
     def write_folder(self, folder: Path, save_dtype: torch.dtype | None, *, ending: str) -> SavedFile:
         """The whole model in the diffusers layout; see `ldm.save.write_folder`."""
         zero_snr = bool(self.schedule.alphas_cumprod[-1] == 0)
-        return write_folder(folder, self.parts, Pipeline(self.pipeline, self.prediction, zero_snr), save_dtype, ending=ending)
+        if self.unet.config["sample_size"] is None:  # pipelines of diffusers take their usual size from it, and some ask whether it is below 64
+            self.unet.register_to_config(sample_size=self._usual_side() // self.latent_stride)
+        return write_folder(folder, self.parts, Pipeline(self._pipeline_name(), self.prediction, zero_snr), save_dtype, ending=ending)
+
+    def _usual_side(self) -> int:
+        """The side in pixels that the model was made for."""
+        sides = FAMILIES[self.name].resolution_of
+        return max(sides.values()) if self.prediction == "v" else min(sides.values())
+
+    def _pipeline_name(self) -> str:
+        return self.pipeline.replace("Pipeline", "InpaintPipeline") if self.inpaints else self.pipeline
 
     def unet_block(self, name: str) -> int:
         """The block, as kohya counts them, of the U-Net's weight called `name`."""

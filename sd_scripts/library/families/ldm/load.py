@@ -35,6 +35,9 @@ _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "
 _OLD_STEMS = {"text_encoder": "pytorch_model", "text_encoder_2": "pytorch_model"}
 Prediction = Literal["epsilon", "v"]
 
+INPAINTING_CHANNELS = 9
+"""Noised latents, the hole, and latents of what is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
@@ -296,8 +299,8 @@ def _refuse_nan(converted: Tensor, original: Tensor, key: str, path: Path) -> No
 
 def _refuse_unsupported(unet: UNet2DConditionModel, text_encoders: Sequence[Any], path: Path, layout: Layout) -> None:
     settings = unet.config
-    if settings["in_channels"] != 4:
-        message = f"{path} takes {settings['in_channels']} input channels: inpainting models cannot be trained here."
+    if settings["in_channels"] not in (4, INPAINTING_CHANNELS):
+        message = f"{path} takes {settings['in_channels']} input channels: editing and depth models cannot be trained here."
         raise ConfigError(MODEL_FIELD, message, fix="Use its base model.")
     width = sum(encoder.config.hidden_size for encoder in text_encoders)
     if settings["cross_attention_dim"] != width:

@@ -207,11 +207,11 @@ def test_a_text_encoder_is_no_vae(folder, micro):
     assert caught.value.field == "vae"
 
 
-def test_an_inpainting_model_is_refused(folder):
+def test_an_editing_model_is_refused(folder):
     tensors = single_file_tensors(SD15_MICRO)
-    tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch.zeros(32, 9, 3, 3)
-    with pytest.raises(ConfigError, match="9 input channels"):
-        load_sd(write(folder / "inpainting.safetensors", tensors))
+    tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch.zeros(32, 8, 3, 3)
+    with pytest.raises(ConfigError, match="8 input channels"):
+        load_sd(write(folder / "editing.safetensors", tensors))
 
 
 def test_a_missing_weight_is_named(folder):
