@@ -50,7 +50,7 @@ STEPS, EPOCHS, BOTH = {"save_every_n_steps": 1}, {"save_every_n_epochs": 1, "max
 LOGGED = {"logging_dir": lambda stock: stock.new("logs")}
 PREVIEW: Mapping[str, Value] = {"sample_prompts": lambda stock: stock.prompts}
 PLAIN_FOLDER: Mapping[str, Value] = {"train_data_dir": lambda stock: stock.plain_pictures, "caption_extension": ".none"}
-WORDS = {"caption_prefix": "sks zzq "}
+WORD = {"token_string": "sks", "init_word": "cat", "caption_prefix": "sks zzq "}
 FIXED_TEXT = {"network_train_unet_only": True}
 
 
@@ -193,9 +193,11 @@ ROWS: dict[str, Row] = {
     "use_scalar": Row("tensors", given=LYCORIS),
     "wd_on_output": Row("shapes", given={**LYCORIS, "dora_wd": True}),
     # a word
-    "token_string": Row("losses", "zzq", WORDS),
-    "init_word": Row("losses", "dog"),
-    "num_vectors_per_token": Row("shapes", 2),
+    "token_string": Row("losses", "zzq", WORD),
+    "init_word": Row("losses", "dog", WORD),
+    "num_vectors_per_token": Row("losses", 2, WORD),
+    "embedding_lr": Row("rates", 1e-2, WORD),
+    "bundle_embedding": Row("shapes", given=WORD),
     "use_object_template": Row("losses"),
     "use_style_template": Row("losses"),
     "weights": Row("losses", lambda stock: stock.embedding()),
