@@ -1,12 +1,15 @@
 """One training step, measured: our trainer against the bare forward and backward of the same U-Net with a hand-made LoRA, in one process.
 
-    python -m benchmarks.train_step [--case tiny|full|cached|all] [--json]
+    python -m benchmarks.train_step [--case tiny|sdxl|full|cached|all ...] [--json]
 
 The trainer runs whole, through its own door, on pictures from disk; its time per step is the lower quartile of the distances of its step
 events. It runs twice: on pictures that it has met before, which is what every epoch but the first costs (it remembers what the VAE made of each),
 and on new pictures at every step (`first`), where the VAE's forward is in the time. The bare side knows only the U-Net: fixed latents, noise and
 text, the shortest LoRA that one can write, mean squared error, backward. It is timed before and after the trainer, so that a machine whose speed
 drifts does not tilt the ratio. `adapter` is the same bare loop with our adapter in place of the hand-made one.
+
+Memory is the highest anonymous memory of a process of its own, less what it had before it loaded the model: the whole trainer against a process that
+loads the same model and takes bare steps with torch's AdamW.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
+import pkgutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +36,32 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.full_size import write_sd15
+from benchmarks.memory import AnonymousPeak
 from sd_scripts.library.families.base import AdapterTarget
-from sd_scripts.library.families.sd import SD
+from sd_scripts.library.families.ldm.family import LatentDiffusion
 from sd_scripts.library.training.main import main as train
 from sd_scripts.networks.build import build as build_adapter
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.events import EVENTS_FILE, RUN_DIR_VARIABLE
-from tests.tiny_models import build_sd15_tiny
+from tests.tiny_models import SDXL_BASE, SecondText, build, build_sd15_tiny
 
-FAMILY, METHOD = "sd_scripts.library.families.sd:SD", "sd_scripts.library.methods.adapter:Adapter"
+FAMILIES = {"train_network": "sd_scripts.library.families.sd:SD", "sdxl_train_network": "sd_scripts.library.families.sdxl:SDXL"}
+METHOD = "sd_scripts.library.methods.adapter:Adapter"
+SDXL_SMALL = replace(
+    SDXL_BASE, channels=(64, 128, 256), depths=(0, 2, 10), text_width=64, text_layers=2, text_mlp=128, vae_channels=(32, 64, 64, 64),
+    second=SecondText(128, 2, 256),
+)  # fmt: skip
+"""SDXL's depth at a fifth of its width."""
 WARM_UP = 3
+GOAL = 1.10
+COLUMNS = ("case", "trainer_s", "bare_s", "ratio", "goal", "first", "adapter", "trainer_mb", "bare_mb", "memory")
 RANK, ALPHA = 8, 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is measured: a model, picture size in pixels, pictures per step, steps, options beside the common ones, and the ratio to reach.
+    """What is measured: a model, picture size in pixels, pictures per step, steps, options beside the common ones, the ratio to reach, the script.
 
     `live`: the VAE is part of a step where a picture is new.
     """
@@ -56,13 +71,15 @@ class Case:
     batch: int
     steps: int
     options: dict[str, object]
-    goal: float
+    goal: float = GOAL
+    script: str = "train_network"
     live: bool = True
 
 
 CASES = {
-    "tiny": Case(build_sd15_tiny, 128, 2, 16, {}, 1.25),
-    "full": Case(write_sd15, 512, 1, 6, {}, 1.20),
+    "tiny": Case(build_sd15_tiny, 128, 2, 16, {}),
+    "sdxl": Case(partial(build, SDXL_SMALL), 256, 1, 16, {}, script="sdxl_train_network"),
+    "full": Case(write_sd15, 512, 1, 6, {}),
     "cached": Case(write_sd15, 512, 1, 6, {"cache_latents": True, "network_train_unet_only": True}, 1.05, live=False),
 }
 
@@ -110,13 +127,13 @@ def write_pictures(folder: Path, size: int, *, count: int, repeats: int) -> Path
     return folder
 
 
-def trainer_step_s(given: dict[str, object], folder: Path) -> float:
+def trainer_step_s(script: str, given: dict[str, object], folder: Path) -> float:
     """Seconds between the trainer's steps. The whole trainer runs in this process; what it prints goes to the error stream."""
     words = [word for name, value in given.items() for word in ([f"--{name}"] if value is True else [f"--{name}", str(value)])]
     folder.mkdir(parents=True)
     os.environ[RUN_DIR_VARIABLE] = str(folder)
     with contextlib.redirect_stdout(sys.stderr):
-        code = train("train_network", family=FAMILY, method=METHOD, argv=[*words, "--output_dir", str(folder / "out"), "--output_name", "bench"])
+        code = train(script, family=FAMILIES[script], method=METHOD, argv=[*words, "--output_dir", str(folder / "out"), "--output_name", "bench"])
     del os.environ[RUN_DIR_VARIABLE]
     if code:
         raise SystemExit(f"The trainer ended with {code}.")
@@ -150,47 +167,96 @@ def ours(targets: list[AdapterTarget], config: Config) -> Generator[list[nn.Para
     adapter.remove()
 
 
-def bare_step_s(sd: SD, case: Case, parameters: list[nn.Parameter]) -> float:
-    """Seconds of forward and backward of the U-Net with whatever is attached to it."""
-    unet: Any = sd.unet
-    side, width = case.size // SD.latent_stride, int(unet.config.cross_attention_dim)
+def load(case: Case, given: dict[str, object]) -> LatentDiffusion:
+    """The case's model in float32 on the processor."""
+    config = make_config(command(case.script), given)
+    return pkgutil.resolve_name(FAMILIES[case.script]).load(config, device=torch.device("cpu"), weight_dtype=torch.float32)
+
+
+def linear_targets(model: LatentDiffusion) -> list[AdapterTarget]:
+    """The U-Net's layers that a plain LoRA patches."""
+    return [target for target in model.targets() if target.part == "unet" and not target.conv]
+
+
+def bare_steps(model: LatentDiffusion, case: Case) -> Generator[None, None, None]:
+    """Forward and backward of the U-Net with whatever is attached to it, one at each turn."""
+    unet: Any = model.unet
+    side, width = case.size // model.latent_stride, int(unet.config.cross_attention_dim)
     draw = torch.Generator().manual_seed(0)
     latents, noise = (torch.randn(case.batch, 4, side, side, generator=draw) for _ in range(2))
     text = torch.randn(case.batch, 77, width, generator=draw, requires_grad="network_train_unet_only" not in case.options)
     timesteps = torch.randint(0, 1000, (case.batch,), generator=draw)
-    seconds = []
+    sizes = torch.tensor([[case.size, case.size, 0, 0, case.size, case.size]] * case.batch, dtype=torch.float32)
+    pooled = unet.config.projection_class_embeddings_input_dim
+    more = {"time_ids": sizes, "text_embeds": torch.randn(case.batch, pooled - 6 * 256, generator=draw)} if pooled else None
+    while True:
+        torch.nn.functional.mse_loss(unet(latents, timesteps, text, added_cond_kwargs=more, return_dict=False)[0], noise).backward()
+        yield
+
+
+def bare_step_s(model: LatentDiffusion, case: Case, parameters: list[nn.Parameter]) -> float:
+    """Seconds of one of `bare_steps`."""
+    steps, seconds = bare_steps(model, case), []
     for _ in range(case.steps + WARM_UP):
         started = time.perf_counter()
-        torch.nn.functional.mse_loss(unet(latents, timesteps, text, return_dict=False)[0], noise).backward()
+        next(steps)
         seconds.append(time.perf_counter() - started)
         for parameter in parameters:
             parameter.grad = None
     return undisturbed(seconds[WARM_UP:])
 
 
+def bare_peak(name: str, given: dict[str, object], folder: Path) -> int:
+    """Bytes that loading the model and a few bare steps with AdamW take at most."""
+    case = CASES[name]
+    with AnonymousPeak() as memory:
+        model = load(case, given)
+        with hand_made(linear_targets(model), make_config(command(case.script), given)) as parameters:
+            optimizer, steps = torch.optim.AdamW(parameters), bare_steps(model, case)
+            for _ in range(WARM_UP):
+                next(steps)
+                optimizer.step()
+                optimizer.zero_grad()
+    return memory.peak - memory.start
+
+
+def trainer_peak(name: str, given: dict[str, object], folder: Path) -> int:
+    """Bytes that the whole trainer takes at most."""
+    with AnonymousPeak() as memory:
+        trainer_step_s(CASES[name].script, given, folder)
+    return memory.peak - memory.start
+
+
+def alone(peak: Callable[[str, dict[str, object], Path], int], name: str, given: dict[str, object], folder: Path) -> int:
+    """`peak` in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(peak, (name, given, folder))
+
+
 def measure(name: str, case: Case, folder: Path) -> dict[str, object]:
     """One case: seconds per step of both sides and their ratios."""
-    model = case.make_model(folder / f"{case.size}.safetensors")
+    model = case.make_model(folder / f"{case.script}-{case.size}.safetensors")
     known = write_pictures(folder / name / "known", case.size, count=case.batch, repeats=steps_of(case))
     given = options(case, model, known)
-    config = make_config(command("train_network"), given)
-    sd = SD.load(config, device=torch.device("cpu"), weight_dtype=torch.float32)
-    targets = [target for target in sd.targets() if target.part == "unet" and not target.conv]
+    bytes_of = [alone(peak, name, given, folder / name / peak.__name__) for peak in (trainer_peak, bare_peak)]
+    config, loaded = make_config(command(case.script), given), load(case, given)
+    targets = linear_targets(loaded)
 
     def bare(attach: Callable[..., contextlib.AbstractContextManager[list[nn.Parameter]]]) -> float:
         with attach(targets, config) as parameters:
-            return bare_step_s(sd, case, parameters)
+            return bare_step_s(loaded, case, parameters)
 
     before, adapter = bare(hand_made), bare(ours)
-    whole = trainer_step_s(given, folder / name / "run")
+    whole = trainer_step_s(case.script, given, folder / name / "run")
     first = None
     if case.live:
         new = write_pictures(folder / name / "new", case.size, count=steps_of(case) * case.batch, repeats=1)
-        first = trainer_step_s(options(case, model, new), folder / name / "first run")
+        first = trainer_step_s(case.script, options(case, model, new), folder / name / "first run")
     between = (before + bare(hand_made)) / 2
     return {
         "case": name, "trainer_s": round(whole, 4), "bare_s": round(between, 4), "ratio": round(whole / between, 3), "goal": case.goal,
         "first": round(first / between, 3) if first else None, "adapter": round(adapter / before, 3),
+        "trainer_mb": bytes_of[0] // 10**6, "bare_mb": bytes_of[1] // 10**6, "memory": round(bytes_of[0] / bytes_of[1], 3),
         "threads": torch.get_num_threads(), "batch": case.batch, "pixels": case.size,
     }  # fmt: skip
 
@@ -198,19 +264,20 @@ def measure(name: str, case: Case, folder: Path) -> dict[str, object]:
 def main() -> int:
     """Measure, print, and end with 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--case", choices=[*CASES, "all"], default="tiny", help="full and cached need 8 GB of memory and minutes")
+    parser.add_argument("--case", choices=[*CASES, "all"], nargs="+", default=["tiny"], help="full and cached need 8 GB of memory and minutes")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     wanted = parser.parse_args()
-    names = list(CASES) if wanted.case == "all" else [wanted.case]
+    names = list(CASES) if "all" in wanted.case else wanted.case
     with tempfile.TemporaryDirectory() as folder:
         results = [measure(name, CASES[name], Path(folder)) for name in names]
     print(json.dumps(results))
     if not wanted.json:
-        print("| case | trainer, s/step | bare, s/step | ratio | goal | first epoch | our adapter alone |\n|---|---|---|---|---|---|---|")
+        titles = ("case", "trainer, s/step", "bare, s/step", "ratio", "goal", "first epoch", "our adapter alone", "trainer, MB", "bare, MB", "memory")
+        print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
         for row in results:
-            shown = [row[name] for name in ("case", "trainer_s", "bare_s", "ratio", "goal", "first", "adapter")]
+            shown = [row[name] for name in COLUMNS]
             print(f"| {' | '.join('–' if value is None else str(value) for value in shown)} |")
-    return 0 if all(float(str(row["ratio"])) <= float(str(row["goal"])) for row in results) else 1
+    return 0 if all(float(str(row["ratio"])) <= float(str(row["goal"])) and float(str(row["memory"])) <= GOAL for row in results) else 1
 
 
 if __name__ == "__main__":
