@@ -10,6 +10,9 @@ SCHEDULERS = (
     "cosine",
     "cosine_with_restarts",
     "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "rex",
+    "reduce_lr_on_plateau",
     "linear",
     "polynomial",
     "inverse_sqrt",
@@ -25,7 +28,8 @@ class LRSchedule:
 
     lr_scheduler: str = param(
         "constant",
-        "How the rate changes: constant stays, cosine falls smoothly to 0 and ends cleanest, cosine_with_restarts does so several times.",
+        "How the rate changes: constant stays, cosine falls smoothly to 0 and ends cleanest, cosine_with_restarts does so several times. "
+        "rex stays high for longer, reduce_lr_on_plateau lowers the rate when the average loss of the epochs stops falling.",
         label="Schedule",
         advanced=False,
         suggestions=SCHEDULERS,
@@ -50,7 +54,7 @@ class LRSchedule:
         label="Cycles",
         min=1,
         step=1,
-        when={"lr_scheduler": ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay")},
+        when={"lr_scheduler": ("cosine_with_restarts", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay")},
     )
     lr_scheduler_power: float = param(
         1.0, "How steeply polynomial falls at first; 1 is a straight line.", label="Power", min=0, step=0.1, when={"lr_scheduler": "polynomial"}
@@ -69,7 +73,7 @@ class LRSchedule:
         min=0,
         max=1,
         step=0.05,
-        when={"lr_scheduler": ("cosine_with_min_lr", "warmup_stable_decay")},
+        when={"lr_scheduler": ("cosine_with_min_lr", "cosine_warmup_with_min_lr", "rex", "reduce_lr_on_plateau", "warmup_stable_decay")},
     )
     lr_scheduler_type: str = param(
         "",
@@ -77,4 +81,8 @@ class LRSchedule:
         label="Scheduler class",
         suggestions=("CosineAnnealingLR",),
     )
-    lr_scheduler_args: tuple[str, ...] | None = param(None, "Arguments of the scheduler class, as key=value.", label="Scheduler arguments")
+    lr_scheduler_args: tuple[str, ...] | None = param(
+        None,
+        "Arguments of the schedule or of the scheduler class, as key=value: factor=0.5 patience=2 for reduce_lr_on_plateau.",
+        label="Scheduler arguments",
+    )

@@ -17,6 +17,7 @@ from sd_scripts.params.saving import Saving
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.text_cache import TextCache
 from sd_scripts.survey.blueprint import Blueprint, CaptionRules, Dataset, Subset, read_blueprint
+from sd_scripts.survey.curves import SHAPES, make_curve
 from sd_scripts.survey.header import Header, ModelFacts
 from sd_scripts.survey.items import Progress, Scan, scan
 from sd_scripts.survey.learnt_word import word_problems
@@ -65,7 +66,7 @@ def survey(config: Config, *, processes: int = 1, on_progress: Progress | None =
     plan = None
     if blueprint is not None and found is not None:
         plan = make_plan(config, blueprint, found, processes=processes)
-        problems += _plan_problems(config, plan)
+        problems += [*_plan_problems(config, plan), *_curve_problems(config, plan)]
         problems += _blueprint_problems(config, blueprint)
         problems += _picture_problems(blueprint, found)
         problems += word_problems(config, blueprint, found)
@@ -109,6 +110,18 @@ def _as_problem(reason: TrainingError, field: str) -> Problem:
         return error(reason.field or field, reason.message, reason.fix)
     place = f"{reason.path}: " if isinstance(reason, DataError) and reason.path is not None else ""
     return error(field, place + reason.message, reason.fix)
+
+
+def _curve_problems(config: Config, plan: Plan) -> Iterator[Problem]:
+    """Arguments that the schedule does not take. A name that it does not know is told by the options' own rules."""
+    schedule = config[LRSchedule]
+    if schedule.lr_scheduler_type or schedule.lr_scheduler not in SHAPES:
+        return
+    try:
+        make_curve(schedule, total_steps=plan.total_steps, warmup_steps=plan.warmup_steps, decay_steps=plan.decay_steps)
+    except ConfigError as refused:
+        if refused.field in ("lr_scheduler_args", "lr_scheduler_min_lr_ratio"):
+            yield error(refused.field, refused.message, refused.fix)
 
 
 def _adapter(config: Config, header: Header | None, problems: list[Problem]) -> AdapterSize | None:

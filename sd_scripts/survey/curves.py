@@ -12,6 +12,8 @@ from sd_scripts.params.words import parse_words
 
 POLYNOMIAL_END_LR = 1e-7
 INVERSE_SQRT_TIMESCALE = 10_000
+PLATEAU = "reduce_lr_on_plateau"
+"""The schedule that depends on the losses. Its curve is what the rate is while they fall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,15 @@ class Curve:
         if self.name == "warmup_stable_decay":
             floor = self.floor(1.0)
             return floor + (1 - floor) * share
+        if self.name == "cosine_warmup_with_min_lr":
+            return self._warmup_without_zero(step)
         return share
+
+    def _warmup_without_zero(self, step: int) -> float:
+        first = self.args.get("warmup_lr_rate")
+        if first is None:
+            return (step + 1) / self.warmup_steps
+        return _number(first) + (1 - _number(first)) * step / max(1, self.warmup_steps - 1)
 
 
 def _constant(curve: Curve, step: int, base_lr: float) -> float:
@@ -87,6 +97,18 @@ def _polynomial(curve: Curve, step: int, base_lr: float) -> float:
 def _cosine_with_floor(curve: Curve, step: int, base_lr: float) -> float:
     floor = curve.floor(base_lr)
     return max(0.0, floor + (1 - floor) * _half_cosine(curve.progress(step), curve.config.lr_scheduler_num_cycles / 2))
+
+
+def _cosine_one_ahead(curve: Curve, step: int, base_lr: float) -> float:
+    """Its first step is a step on the curve already, so that its last one is the floor."""
+    floor = curve.floor(base_lr)
+    return max(0.0, floor + (1 - floor) * _half_cosine(min(1.0, curve.progress(step + 1)), curve.config.lr_scheduler_num_cycles / 2))
+
+
+def _rex(curve: Curve, step: int, base_lr: float) -> float:
+    """Chen et al., "REX: revisiting budgeted training with an improved schedule", arXiv 2107.04197, equation 1."""
+    remaining, floor = max(0.0, 1 - curve.progress(step)), curve.floor(base_lr)
+    return floor + (1 - floor) * remaining / (0.5 + 0.5 * remaining)
 
 
 def _inverse_sqrt(curve: Curve, step: int, base_lr: float) -> float:
@@ -128,6 +150,9 @@ SHAPES: dict[str, Callable[[Curve, int, float], float]] = {
     "cosine_with_restarts": _restarts,
     "polynomial": _polynomial,
     "cosine_with_min_lr": _cosine_with_floor,
+    "cosine_warmup_with_min_lr": _cosine_one_ahead,
+    "rex": _rex,
+    PLATEAU: _constant,
     "inverse_sqrt": _inverse_sqrt,
     "warmup_stable_decay": _stable_decay,
     "piecewise_constant": _piecewise,
@@ -165,6 +190,9 @@ def make_curve(config: LRSchedule, *, total_steps: int, warmup_steps: int, decay
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "polynomial": ("lr_end",),
     "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
+    "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate", "warmup_lr_rate"),
+    "rex": ("min_lr", "min_lr_rate"),
+    PLATEAU: ("factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr"),
     "warmup_stable_decay": ("min_lr_ratio", "decay_type"),
     "piecewise_constant": ("step_rules",),
 }
@@ -178,14 +206,34 @@ def _check_args(curve: Curve) -> None:
             raise ConfigError("lr_scheduler_args", f"{curve.name} has no argument {key}.", fix=offered)
     if curve.name == "piecewise_constant" and "step_rules" not in curve.args:
         raise ConfigError("lr_scheduler_args", "piecewise_constant needs step_rules.", fix="For example step_rules='1:100,0.1:200,0.01'.")
-    if curve.name == "cosine_with_min_lr" and curve.config.lr_scheduler_min_lr_ratio is None and not curve.args:
-        raise ConfigError("lr_scheduler_min_lr_ratio", "cosine_with_min_lr needs its floor.", fix="Set lr_scheduler_min_lr_ratio, for example 0.1.")
+    has_floor = curve.config.lr_scheduler_min_lr_ratio is not None or {"min_lr", "min_lr_rate"} & set(curve.args)
+    if curve.name in ("cosine_with_min_lr", "cosine_warmup_with_min_lr") and not has_floor:
+        raise ConfigError("lr_scheduler_min_lr_ratio", f"{curve.name} needs its floor.", fix="Set lr_scheduler_min_lr_ratio, for example 0.1.")
     if str(curve.args.get("decay_type", "cosine")) not in DECAYS:
         raise ConfigError("lr_scheduler_args", f"decay_type {curve.args['decay_type']!r} is unknown.", fix=f"Choose one of {', '.join(DECAYS)}.")
+    if curve.name == PLATEAU:
+        _check_plateau(curve.args)
     try:
         curve.multiplier(curve.warmup_steps, base_lr=1.0)
+        curve.multiplier(0, base_lr=1.0)
+        curve.floor(1.0)
     except (ValueError, KeyError) as error:
         raise ConfigError("lr_scheduler_args", f"{curve.name} cannot read its arguments: {error}.") from error
+
+
+def _check_plateau(args: Mapping[str, object]) -> None:
+    for key, value in args.items():
+        number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else -1.0
+        if key == "threshold_mode":
+            wanted = None if value in ("rel", "abs") else "rel or abs"
+        elif key == "factor":
+            wanted = None if 0 < number < 1 else "a number between 0 and 1"
+        elif key in ("patience", "cooldown"):
+            wanted = None if number >= 0 and isinstance(value, int) else "a whole number of epochs"
+        else:
+            wanted = None if number >= 0 else "a number from 0 on"
+        if wanted:
+            raise ConfigError("lr_scheduler_args", f"{key} is {wanted}, not {value!r}.", fix="For example factor=0.5 patience=2.")
 
 
 def _number(value: object) -> float:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import torch
 from torch.optim import Optimizer as TorchOptimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.words import parse_words
-from sd_scripts.survey.curves import Curve, make_curve
+from sd_scripts.survey.curves import PLATEAU, Curve, make_curve
 
 
 class Scheduler(Protocol):
@@ -53,6 +53,51 @@ class OwnRates:
         """Nothing to restore."""
 
 
+class Plateau:
+    """`reduce_lr_on_plateau`: torch's ReduceLROnPlateau on the average loss of each epoch, under a warm-up and above a floor.
+
+    torch's class lowers a rate of 1.0, which is the factor on every group's rate. What it was told is in the state, so resuming is exact.
+    """
+
+    def __init__(self, optimizer: TorchOptimizer, curve: Curve) -> None:
+        self.optimizer, self.curve, self._step = optimizer, curve, 0
+        self._bases = [float(group["lr"]) for group in optimizer.param_groups]
+        self._scale = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        options: dict[str, Any] = {key: value for key, value in curve.args.items() if key != "min_lr"}
+        self._plateau = ReduceLROnPlateau(self._scale, **options)
+        self._apply()
+
+    def observe(self, average: float) -> None:
+        """Take in the average loss of an epoch that is over."""
+        self._plateau.step(average)
+        self._apply()
+
+    def step(self) -> None:
+        """Move on to the next optimizer step's rates."""
+        self._step += 1
+        self._apply()
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group for the next update."""
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps done, the factor, and what torch's class remembers of the losses."""
+        return {"step": self._step, "factor": self._scale.param_groups[0]["lr"], "plateau": self._plateau.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there. Options of the plateau are those of this run."""
+        told = {key: value for key, value in state_dict["plateau"].items() if key in ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")}
+        self._plateau.load_state_dict({**self._plateau.state_dict(), **told})
+        self._step, self._scale.param_groups[0]["lr"] = state_dict["step"], state_dict["factor"]
+        self._apply()
+
+    def _apply(self) -> None:
+        factor = self._scale.param_groups[0]["lr"]
+        for group, base in zip(self.optimizer.param_groups, self._bases, strict=True):
+            group["lr"] = base * self.curve.multiplier(self._step, base_lr=base) * max(factor, self.curve.floor(base))
+
+
 def _own_rate(optimizer: TorchOptimizer, group: dict[str, Any]) -> float:
     if group.get("lr") is not None:
         return float(group["lr"])
@@ -70,6 +115,8 @@ def build_scheduler(optimizer: TorchOptimizer, config: LRSchedule, *, total_step
     if config.lr_scheduler_type:
         return _custom(optimizer, config, warmup_steps)
     curve = make_curve(config, total_steps=total_steps, warmup_steps=warmup_steps, decay_steps=decay_steps)
+    if curve.name == PLATEAU:
+        return Plateau(optimizer, curve)
     return LambdaLR(optimizer, [_multiplier(curve, float(group["lr"])) for group in optimizer.param_groups])
 
 

@@ -149,6 +149,7 @@ class Run:
             self.requests |= asked
         if self._ends_epoch(plan):
             self.report.ended_epoch(plan.epoch)
+            self.updater.ended_epoch(self.report.losses)
 
     def validate_if_due(self, plan: GlobalBatch) -> None:
         """The loss on pictures that are kept aside, after this step or this epoch."""

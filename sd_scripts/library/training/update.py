@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from torch.optim import Optimizer as TorchOptimizer
 
 from sd_scripts.library.methods.base import Method
 from sd_scripts.library.optim.optimizers import is_schedule_free
-from sd_scripts.library.optim.schedulers import Scheduler
+from sd_scripts.library.optim.schedulers import Plateau, Scheduler
 from sd_scripts.library.training.runtime import Runtime
 from sd_scripts.library.training.state import Parts
 
@@ -69,6 +70,11 @@ class Updater:
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         return numbers
+
+    def ended_epoch(self, losses: Sequence[float]) -> None:
+        """Tell the losses of the epoch that is over to a schedule that follows them."""
+        if isinstance(self.scheduler, Plateau) and losses:
+            self.scheduler.observe(math.fsum(losses) / len(losses))
 
     def rates(self) -> Mapping[str, float]:
         """The learning rate of each group for the next step, by the group's name; equal names are numbered."""
