@@ -54,9 +54,9 @@ class Stock:
         """A mask for each picture, of which the left half is learned."""
         folder = self.folder / "masks"
         folder.mkdir()
-        for number in range(8):
-            mask = Image.new("L", (64, 64), 0)
-            mask.paste(255, (0, 0, 32, 64))
+        for number, (width, height) in enumerate(effect_runs.SIZES):
+            mask = Image.new("L", (width, height), 0)
+            mask.paste(255, (0, 0, width // 2, height))
             mask.save(folder / f"{number}.png")
         return folder
 
