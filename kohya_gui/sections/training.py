@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kohya_gui.form.section import FormSection
+from sd_scripts.params.averaging import Averaging
 from sd_scripts.params.cache import Cache, Loader
 from sd_scripts.params.config import Config
 from sd_scripts.params.distributed import Distributed
@@ -51,7 +52,7 @@ class BasicTraining(FormSection):
     """Length, batch, optimizer and rate."""
 
     title = "Learning"
-    parts = (Training, Optimizer, LRSchedule)
+    parts = (Training, Optimizer, LRSchedule, Averaging)
     open = True
 
     def summary(self, config: Config) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from sd_scripts.params.averaging import Averaging
 from sd_scripts.params.cache import Cache, Loader
 from sd_scripts.params.captions import CaptionDropout, Captions
 from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
@@ -104,6 +105,7 @@ LORA_SECTIONS = (
     Training,
     Optimizer,
     LRSchedule,
+    Averaging,
     Network,
     LoRAArgs,
     AdapterArgs,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sd_scripts.params.reasons import NOT_YET
 from sd_scripts.params.spec import param, section
 
 OPTIMIZER_PACKAGES: dict[str, str | None] = {
@@ -77,5 +76,7 @@ class Optimizer:
     use_8bit_adam: bool = param(False, "The same as optimizer_type AdamW8bit.", label="8-bit AdamW (old switch)")
     use_lion_optimizer: bool = param(False, "The same as optimizer_type Lion.", label="Lion (old switch)")
     fused_backward_pass: bool = param(
-        False, "Update each weight as soon as its gradient is known.", unavailable=f"{NOT_YET}: it saves memory only when the whole model is trained."
+        False,
+        "Update each weight as soon as its gradient is known, and forget the gradient. Training a whole model needs much less memory so; gradient "
+        "clipping then looks at each weight alone.",
     )

@@ -12,6 +12,7 @@ from typing import Any
 from torch.optim import Optimizer as TorchOptimizer
 
 from sd_scripts.errors import ConfigError
+from sd_scripts.library.optim.early import EarlyOptimizer, Ready, split_groups
 from sd_scripts.library.optim.groups import ParamGroup
 from sd_scripts.library.optim.schedulers import OwnRates, Scheduler, build_scheduler
 from sd_scripts.params.optimizer import Optimizer
@@ -85,6 +86,15 @@ def entry_of(config: Optimizer) -> Entry:
         return REGISTRY[name.lower()]
     module, _, class_name = name.rpartition(".")
     return Entry(module or "torch.optim", class_name)
+
+
+def build_early_optimizer(groups: Sequence[ParamGroup], config: Optimizer, *, parts: int | None, ready: Ready) -> EarlyOptimizer:
+    """Make an optimizer that updates weights during the backward pass: in `parts` parts, or each weight on its own.
+
+    Raises:
+        ConfigError: see `build_optimizer`.
+    """
+    return EarlyOptimizer([build_optimizer(piece, config) for piece in split_groups(groups, parts)], ready)
 
 
 def build_optimizer(groups: Sequence[ParamGroup], config: Optimizer) -> TorchOptimizer:

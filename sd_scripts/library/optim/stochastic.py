@@ -51,7 +51,7 @@ class AdamWStochastic(TorchOptimizer):
         for number, group in enumerate(self.param_groups):
             for place, parameter in enumerate(group["params"]):
                 if parameter.grad is not None:
-                    self._update(parameter, parameter.grad.float(), group, place=(group.get("part", number), place))
+                    self._update(parameter, parameter.grad.float(), group, place=(group.get("piece", number), place))
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], *, place: tuple[int, int]) -> None:
         state = self.state[parameter]

@@ -140,6 +140,7 @@ class Run:
         asked = self.control.pending()
         numbers = self.updater.step([float(request in asked) for request in REQUESTS] if self.runtime.processes > 1 else ())
         extra = {**self.method.after_step(), **self.updater.adapted_rates()}
+        self.updater.changed(plan.step)
         pictures = tuple(self.dealer.listing.items[number].path.name for batch in self._window for number in batch.entries)
         self._window.clear()
         self._late.append(Late(plan, LateNumber(numbers), rates, extra, pictures))

@@ -90,8 +90,8 @@ class Runtime:
         An adapter's gradients fit one message; those of a whole model go in several, so that no second copy of them all is needed.
         A parameter without a gradient here may have one elsewhere, so it counts as 0.
         """
-        if self.processes == 1:
-            return extra
+        if self.processes == 1 or not parameters:
+            return self.summed(extra)
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -22,7 +22,9 @@ from sd_scripts.library.data.loader import as_worker_death, worker_count
 from sd_scripts.library.families.base import Family
 from sd_scripts.library.held_weights import hold_layers, wanted_formats
 from sd_scripts.library.methods.base import FileKind, Method
-from sd_scripts.library.optim.optimizers import build_optimizer, schedule_for
+from sd_scripts.library.optim.average import WeightAverage
+from sd_scripts.library.optim.early import EarlyOptimizer
+from sd_scripts.library.optim.optimizers import build_early_optimizer, build_optimizer, schedule_for
 from sd_scripts.library.text_cache import TextCache
 from sd_scripts.library.training.caches import Filling, cached_latents, cached_texts
 from sd_scripts.library.training.checkpoint import save_rules
@@ -41,15 +43,17 @@ from sd_scripts.library.training.request import Outcome, Request
 from sd_scripts.library.training.run import Run
 from sd_scripts.library.training.runtime import SAVE_DTYPES, Runtime, seed_everything, start_runtime
 from sd_scripts.library.training.saves import Metadata, Saver
-from sd_scripts.library.training.state import Position, load_state, read_position
+from sd_scripts.library.training.state import AVERAGE, Position, load_state, read_position
 from sd_scripts.library.training.texts import Texts, captions_repeat
-from sd_scripts.library.training.update import Updater
+from sd_scripts.library.training.update import Updater, gradients_ready
 from sd_scripts.library.training.uploads import open_uploads
 from sd_scripts.library.training.validation import make_validation
+from sd_scripts.params.averaging import Averaging
 from sd_scripts.params.cache import Loader
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Regularisation
 from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.finetune import GroupedUpdate
 from sd_scripts.params.loss import Loss
 from sd_scripts.params.memory import Memory, Precision
 from sd_scripts.params.optimizer import Optimizer
@@ -113,6 +117,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     resume = config[State].resume
     if resume:
         load_state(Path(resume), updater.parts())
+        _begin_average(Path(resume), updater, report)
         report.event("resume", step=position.step, epoch=position.epoch, path=str(Path(resume).absolute()))
     dealer = Dealer(
         listing,
@@ -230,11 +235,31 @@ def _seed(config: Config, position: Position, report: Report) -> int:
 
 
 def _updater(config: Config, plan: Plan, method: Method, runtime: Runtime) -> Updater:
-    optimizer = build_optimizer(method.param_groups(), config[Optimizer])
+    options, parts = config[Optimizer], config[GroupedUpdate].fused_optimizer_groups if GroupedUpdate in config else None
+    if options.fused_backward_pass or parts:
+        optimizer = build_early_optimizer(method.param_groups(), options, parts=parts, ready=gradients_ready(runtime, options.max_grad_norm))
+    else:
+        optimizer = build_optimizer(method.param_groups(), options)
     scheduler = schedule_for(
-        optimizer, config[Optimizer], config[LRSchedule], total_steps=plan.total_steps, warmup_steps=plan.warmup_steps, decay_steps=plan.decay_steps
+        optimizer, options, config[LRSchedule], total_steps=plan.total_steps, warmup_steps=plan.warmup_steps, decay_steps=plan.decay_steps
     )
-    return Updater(runtime, method, optimizer, scheduler, config[Optimizer].max_grad_norm)
+    return Updater(runtime, method, optimizer, scheduler, options.max_grad_norm, average=_average(config[Averaging], method))
+
+
+def _average(options: Averaging, method: Method) -> WeightAverage | None:
+    if options.ema_decay is None:
+        return None
+    return WeightAverage(method.trainable(), decay=options.ema_decay, interval=options.ema_update_interval, on_cpu=options.ema_cpu_only)
+
+
+def _begin_average(state: Path, updater: Updater, report: Report) -> None:
+    """Where the state holds no average, it begins with the weights of the state; where nobody asks for the one that it holds, that is said."""
+    stored = (state / AVERAGE).is_file()
+    if updater.average is not None and not stored:
+        updater.average.restart()
+        report.warn("ema_decay", "The state holds no average of the weights: it begins here.")
+    elif updater.average is None and stored:
+        report.warn("ema_decay", "The state holds an average of the weights, which is not used: ema_decay is off.", "Set ema_decay to go on with it.")
 
 
 def _prior_loss_weight(config: Config) -> float:
@@ -257,7 +282,7 @@ def _divergence_fix(config: Config, *, cached: bool) -> str:
 def _header(request: Request, family: Family, method: Method, *, seed: int, optimizer: TorchOptimizer) -> Metadata:
     """What writes the header of each weight file. What all of them share is made once, at the first save, since the model's file is hashed for it."""
     config, plan, blueprint, scan = request.config, request.plan, request.blueprint, request.scan
-    kind = type(optimizer)
+    kind = type(optimizer.parts[0] if isinstance(optimizer, EarlyOptimizer) else optimizer)
     facts = RunFacts(seed, secrets.randbelow(2**32), time.time(), f"{kind.__module__}.{kind.__qualname__}")
 
     @functools.cache

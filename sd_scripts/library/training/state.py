@@ -25,6 +25,7 @@ from sd_scripts.errors import DataError, RunError
 from sd_scripts.library.weights_file import SavedFile, read_weights, save_weights
 
 WEIGHTS, OPTIMIZER, SCHEDULER, SCALER = "model.safetensors", "optimizer.bin", "scheduler.bin", "scaler.pt"
+AVERAGE = "studio_average.pt"
 KOHYA_POSITION, POSITION = "train_state.json", "studio_state.json"
 
 
@@ -63,12 +64,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What has a state: the method's weights, the optimizer, the schedule, and the loss scaler of fp16."""
+    """What has a state: the method's weights, the optimizer, the schedule, the loss scaler of fp16, the average of the weights."""
 
     method: Stateful
     optimizer: Stateful
     scheduler: Stateful
     scaler: Stateful | None = None
+    average: Stateful | None = None
 
 
 def save_state(folder: Path, parts: Parts, position: Position) -> SavedFile:
@@ -89,6 +91,8 @@ def save_state(folder: Path, parts: Parts, position: Position) -> SavedFile:
         torch.save(parts.scheduler.state_dict(), part / SCHEDULER)
         if parts.scaler is not None:
             torch.save(parts.scaler.state_dict(), part / SCALER)
+        if parts.average is not None:
+            torch.save(parts.average.state_dict(), part / AVERAGE)
         torch.save(_random_states(position.step), part / "random_states_0.pkl")
         _write_json(part / KOHYA_POSITION, {"current_epoch": position.epoch, "current_step": position.step})
         _write_json(part / POSITION, asdict(position))
@@ -129,11 +133,11 @@ def load_state(folder: Path, parts: Parts) -> None:
     """
     tensors, _ = read_weights(folder / WEIGHTS)
     parts.method.load_state_dict(tensors)
-    for name, part in ((OPTIMIZER, parts.optimizer), (SCHEDULER, parts.scheduler), (SCALER, parts.scaler)):
+    for name, part in ((OPTIMIZER, parts.optimizer), (SCHEDULER, parts.scheduler), (SCALER, parts.scaler), (AVERAGE, parts.average)):
         if part is None:
             continue
-        if name == SCALER and not (folder / name).is_file():
-            continue  # the state was saved without fp16: the scaler starts anew
+        if name in (SCALER, AVERAGE) and not (folder / name).is_file():
+            continue  # the state was saved without fp16, or without an average: they start anew
         _load_part(folder / name, part)
 
 

@@ -75,12 +75,12 @@ def test_two_processes_measure_the_validation_loss_of_one(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["train_network", "train_db"])
-def test_two_machines_equal_one_with_twice_the_batch(tmp_path, script):
+@pytest.mark.parametrize(("script", "more"), [("train_network", {}), ("train_db", {}), ("train_db", {"fused_backward_pass": True})])
+def test_two_machines_equal_one_with_twice_the_batch(tmp_path, script, more):
     port = free_port()
     family = {"network_module": None, "network_dim": None, "learning_rate": 1e-4} if script == "train_db" else {}
     optimizer = {"optimizer_type": "SGDNesterov", "learning_rate": 1e-2} if script == "train_db" else {}
-    shared: dict[str, object] = {"max_train_steps": 3, **family, **optimizer}
+    shared: dict[str, object] = {"max_train_steps": 3, **family, **optimizer, **more}
     given = {"num_processes": 2, "num_machines": 2, "main_process_ip": "127.0.0.1", "main_process_port": int(port)}
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
     machines = []
