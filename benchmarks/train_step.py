@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -229,8 +230,8 @@ def trainer_peak(name: str, given: dict[str, object], folder: Path) -> int:
 
 def alone(peak: Callable[[str, dict[str, object], Path], int], name: str, given: dict[str, object], folder: Path) -> int:
     """`peak` in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(peak, (name, given, folder))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(peak, name, given, folder).result()
 
 
 def measure(name: str, case: Case, folder: Path) -> dict[str, object]:

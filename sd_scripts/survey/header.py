@@ -32,7 +32,8 @@ _EMBEDDING_MARKS = ("emb_params", "clip_l", "clip_g", "string_to_param.*")
 class ModelFacts:
     """What a model file is. `family` is "sd1", "sd2", "sdxl", "sd3", "flux", ... or "" where it cannot be told, `title` the same for people.
 
-    `prediction` is what it says itself, None where it does not. `script` is the LoRA trainer for it, `size` in bytes, `notes` sentences for people.
+    `prediction` is what it says itself, None where it does not. `script` is the LoRA trainer for it, `size` in bytes, `zero_snr` whether it says that
+    its last timestep is pure noise, `notes` sentences for people.
     """
 
     family: str
@@ -44,6 +45,7 @@ class ModelFacts:
     size: int
     script: str = ""
     inpainting: bool = False
+    zero_snr: bool = False
     notes: tuple[str, ...] = ()
 
     def line(self) -> str:
@@ -109,6 +111,7 @@ def facts_of(header: Header, *, is_folder: bool = False) -> ModelFacts:
         size=header.size,
         script=signature.script if signature and kind in ("checkpoint", "folder", "denoiser") else "",
         inpainting=channels == 9,
+        zero_snr="ztsnr" in header.tensors,
         notes=tuple(_notes(header, family, kind, channels=channels, prediction=prediction)),
     )
 
@@ -195,7 +198,8 @@ def _read_folder(folder: Path) -> Header:
             size += header.size
     if not tensors:
         raise DataError("The folder holds no weights.", fix="Download the model again, with its .safetensors files.", path=folder)
-    return Header(tensors, _scheduler_metadata(folder), size, tuple(sorted(foreign)))
+    metadata, marks = _scheduler(folder)
+    return Header({**tensors, **marks}, metadata, size, tuple(sorted(foreign)))
 
 
 def _part_files(folder: Path) -> list[Path]:
@@ -207,10 +211,12 @@ def _part_files(folder: Path) -> list[Path]:
     return []
 
 
-def _scheduler_metadata(folder: Path) -> dict[str, str]:
+def _scheduler(folder: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What the scheduler's config says, in the words of single files: metadata, and empty tensors whose names are marks."""
     try:
         config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
     except (OSError, ValueError):
-        return {}
-    said = config.get("prediction_type") if isinstance(config, dict) else None
-    return {"modelspec.prediction_type": str(said)} if said else {}
+        return {}, {}
+    config = config if isinstance(config, dict) else {}
+    said = config.get("prediction_type")
+    return {"modelspec.prediction_type": str(said)} if said else {}, {"ztsnr": ("F32", (0,))} if config.get("rescale_betas_zero_snr") else {}

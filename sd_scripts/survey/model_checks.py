@@ -14,6 +14,7 @@ from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.network import Network
+from sd_scripts.params.noise import NoiseDDPM
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.saving import ModelFile, State
 from sd_scripts.survey.header import Header, ModelFacts, facts_of, read_header
@@ -82,6 +83,9 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
     else:
         if SDModel in config:
             yield from _version(config[SDModel], facts)
+        if facts.zero_snr and NoiseDDPM in config and not config[NoiseDDPM].zero_terminal_snr:
+            message = "The model says that its last timestep is pure noise, and zero_terminal_snr is off."
+            yield warning("zero_terminal_snr", message, "Set zero_terminal_snr.")
 
 
 def _script_for(facts: ModelFacts, asked: Command) -> str:

@@ -15,25 +15,27 @@ from sd_scripts.params.rules.rule import Rule
 from sd_scripts.params.training import Training
 
 
+def obstacles_to_early_updates(config: Config) -> Iterator[tuple[str, str]]:
+    """Why weights cannot be updated during the backward pass, and what to change: some things are known only after it."""
+    optimizer, steps = config[Optimizer], config[Training].gradient_accumulation_steps
+    if steps > 1:
+        message = f"Gradients of {steps} batches cannot be gathered: they are used and forgotten at once."
+        yield message, "Set gradient_accumulation_steps to 1 and raise train_batch_size."
+    if config[Precision].mixed_precision == "fp16":
+        yield "fp16 needs to see all gradients before it knows whether a step counts.", "Set mixed_precision to bf16, or leave it out."
+    if is_self_tuning(optimizer) or is_schedule_free(optimizer):
+        yield f"{optimizer_name(optimizer)} has to see all weights together.", "Use AdamW, AdamW8bit, Adafactor or Lion, or leave it out."
+
+
 def early_updates_fit(config: Config) -> Iterator[Problem]:
-    """Weights that are updated during the backward pass cannot wait for anything that is known only after it."""
-    optimizer = config[Optimizer]
+    """Nothing else waits for gradients that are forgotten by then."""
+    on = config[Optimizer].fused_backward_pass
     groups = config[GroupedUpdate].fused_optimizer_groups if GroupedUpdate in config else None
-    if optimizer.fused_backward_pass and groups:
+    if on and groups:
         yield error("fused_optimizer_groups", "fused_backward_pass updates each weight on its own already.", "Keep one of them.")
-    for name, on in (("fused_backward_pass", optimizer.fused_backward_pass), ("fused_optimizer_groups", groups)):
-        if not on:
-            continue
-        steps = config[Training].gradient_accumulation_steps
-        if steps > 1:
-            message = f"Gradients of {steps} batches cannot be gathered: they are used and forgotten at once."
-            yield error(name, message, "Set gradient_accumulation_steps to 1 and raise train_batch_size.")
-        if config[Precision].mixed_precision == "fp16":
-            message = "fp16 needs to see all gradients before it knows whether a step counts."
-            yield error(name, message, "Set mixed_precision to bf16, or leave it out.")
-        if is_self_tuning(optimizer) or is_schedule_free(optimizer):
-            message = f"{optimizer_name(optimizer)} has to see all weights together."
-            yield error(name, message, "Use AdamW, AdamW8bit, Adafactor or Lion, or leave it out.")
+    if on or groups:
+        for message, fix in obstacles_to_early_updates(config):
+            yield error("fused_backward_pass" if on else "fused_optimizer_groups", message, fix)
 
 
 def one_average(config: Config) -> Iterator[Problem]:

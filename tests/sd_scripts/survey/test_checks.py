@@ -101,6 +101,13 @@ def test_what_a_model_predicts_must_fit_v_parameterization(request_values, tmp_p
     assert "predicts velocity" in _found(_survey(request_values, pretrained_model_name_or_path=str(path)), "v_parameterization")
 
 
+def test_a_model_with_a_pure_noise_end_is_hinted_at(request_values, tmp_path):
+    path = write_safetensors(tmp_path / "z.safetensors", {**SD1, "v_pred": ("F32", (0,)), "ztsnr": ("F32", (0,))})
+    given = {"pretrained_model_name_or_path": str(path), "v_parameterization": True}
+    assert "last timestep is pure noise" in _found(_survey(request_values, **given), "zero_terminal_snr")
+    assert not [p for p in _survey(request_values, **given, zero_terminal_snr=True).problems if p.field == "zero_terminal_snr"]
+
+
 def test_an_adapter_to_continue_from_must_be_one_for_the_model(request_values, tmp_path):
     path = write_safetensors(tmp_path / "l.safetensors", {"lora_unet_input_blocks_4_1_proj_in.lora_down.weight": ("F16", (4, 8))})
     assert "is for SDXL" in _found(_survey(request_values, network_weights=str(path)), "network_weights")

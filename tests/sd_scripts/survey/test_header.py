@@ -102,9 +102,9 @@ def test_a_diffusers_folder_is_read_part_by_part(tmp_path):
     )
     (tmp_path / "model_index.json").write_text("{}")
     (tmp_path / "scheduler").mkdir()
-    (tmp_path / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "v_prediction"}')
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "v_prediction", "rescale_betas_zero_snr": true}')
     facts = detect(tmp_path)
-    assert (facts.family, facts.kind, facts.precision, facts.prediction) == ("sd1", "folder", "fp32", "v")
+    assert (facts.family, facts.kind, facts.precision, facts.prediction, facts.zero_snr) == ("sd1", "folder", "fp32", "v", True)
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):

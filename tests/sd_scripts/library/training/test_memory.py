@@ -22,6 +22,9 @@ ERRORS = [
 ]
 
 
+SAVING = {"cache_latents": True, "mixed_precision": "bf16", "gradient_checkpointing": True, "cpu_offload_checkpointing": True}
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_every_way_to_run_out_of_memory_is_known(error):
     named = as_out_of_memory(error, config())
@@ -33,13 +36,20 @@ def test_another_error_is_not_taken_for_it():
 
 
 def test_remedies_in_use_are_not_proposed_again():
-    used = config(cache_latents=True, mixed_precision="bf16", gradient_checkpointing=True, train_batch_size=4, gradient_accumulation_steps=2)
+    used = config(**SAVING, train_batch_size=4, gradient_accumulation_steps=2)
     assert next(remedies(used)).startswith("Set train_batch_size to 2 and gradient_accumulation_steps to 4")
 
 
 def test_there_is_always_one_remedy_left():
-    used = config(cache_latents=True, mixed_precision="bf16", gradient_checkpointing=True, optimizer_type="Lion")
+    used = config(**SAVING, optimizer_type="Lion", quantize_base="nf4")
     assert list(remedies(used)) == ["Use a lower resolution or a lower network_dim."]
+
+
+def test_whole_models_are_told_of_early_updates_where_they_work():
+    whole = make_config(command("train_db"), SAVING)
+    assert next(remedies(whole)).startswith("Switch fused_backward_pass on")
+    waiting = make_config(command("train_db"), {**SAVING, "gradient_accumulation_steps": 2})
+    assert not any("fused_backward_pass" in remedy for remedy in remedies(waiting))
 
 
 def test_memory_in_use_is_told_in_bytes():
