@@ -79,7 +79,7 @@ class Case:
 
 CASES = {
     "tiny": Case(build_sd15_tiny, 128, 2, 16, {}),
-    "sdxl": Case(partial(build, SDXL_SMALL), 256, 1, 16, {}, script="sdxl_train_network"),
+    "sdxl": Case(partial(build, SDXL_SMALL), 256, 1, 16, {"network_train_unet_only": True}, script="sdxl_train_network"),
     "full": Case(write_sd15, 512, 1, 6, {}),
     "cached": Case(write_sd15, 512, 1, 6, {"cache_latents": True, "network_train_unet_only": True}, 1.05, live=False),
 }

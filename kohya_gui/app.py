@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from kohya_gui.configs import Drafts, start_draft
+from kohya_gui.configs import FIRST_SCRIPT, Drafts, start_draft
 from kohya_gui.files import Roots
 from kohya_gui.gate import LOOPBACK, Gate, Sessions
 from kohya_gui.jobs.executor import CommandExecutor
@@ -75,15 +75,13 @@ def _mount(app: FastAPI, desk: Desk, *, has_login: bool) -> None:
 
 def make_desk(settings: Settings, options: ServerOptions) -> Desk:
     """What the pages share, from settings and options. Raises ConfigError."""
-    row = command("train_network")
-    start = start_draft(row, settings)
+    start = start_draft(command(FIRST_SCRIPT), settings)
     return Desk(
         settings=settings,
         options=options,
-        command=row,
         words=read_words(options.language),
         roots=Roots(settings.roots()),
-        drafts=Drafts(settings.runs_dir / ".drafts", row, start),
+        drafts=Drafts(settings.runs_dir / ".drafts", start),
         executor=CommandExecutor(settings.runs_dir, cwd=HOME),
     )
 

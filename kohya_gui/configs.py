@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import threading
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,33 +17,50 @@ from kohya_gui.jobs.states import write_whole
 from kohya_gui.settings import HOME, Settings
 from sd_scripts.errors import ConfigError, RunError
 from sd_scripts.params.check import Problem, check
-from sd_scripts.params.commands import Command
+from sd_scripts.params.commands import Command, command
 from sd_scripts.params.config import Config, make_config
+from sd_scripts.params.config_file import STUDIO_TABLE
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.migrate import import_any
 from sd_scripts.params.problem import error
 from sd_scripts.params.values import typed
 
-PRESETS = HOME / "presets" / "lora"
+PRESETS = HOME / "presets"
+PRESET_FOLDERS = {"adapter": "lora", "dreambooth": "dreambooth", "finetune": "finetune", "embedding": "textual_inversion"}
+"""Where the presets of a method lie."""
+START = "start"
+FIRST_SCRIPT = "train_network"
+"""What a form trains with until somebody chooses otherwise."""
+SCRIPT_KEY = "script"
+"""The trainer's name in the studio table of a config file."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """`given` holds typed values by option name, `wrong` what could not be typed (as text, so that nothing typed is lost).
+    """`script` names the trainer. `given` holds typed values by option name, `wrong` what could not be typed, as text, so that nothing is lost.
 
     `base` is what a reset goes back to: the values of the preset or file that was opened. `prompts` are the lines of the sample prompts as typed,
     empty ones too. `studio` is the config's own table, kept keys among it. `file` is the config file that was opened or saved last, "" without one.
+    `aside` are values that were set for other trainers and that this one does not take: they come back with one that does.
     """
 
+    script: str = FIRST_SCRIPT
     given: Mapping[str, object] = field(default_factory=dict)
     wrong: Mapping[str, str] = field(default_factory=dict)
     base: Mapping[str, object] = field(default_factory=dict)
     prompts: str = ""
     studio: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
+    aside: Mapping[str, object] = field(default_factory=dict)
 
-    def with_value(self, command: Command, name: str, value: object, *, text: str = "") -> Draft:
+    @property
+    def command(self) -> Command:
+        """The trainer's row."""
+        return command(self.script)
+
+    def with_value(self, name: str, value: object, *, text: str = "") -> Draft:
         """The draft after one field was changed to `value` (None: emptied); `text` is what was typed, kept where it makes no value."""
-        parameter = command.parameter(name)
+        parameter = self.command.parameter(name)
         given = {key: item for key, item in self.given.items() if key != name}
         wrong = {key: item for key, item in self.wrong.items() if key != name}
         try:
@@ -54,62 +72,97 @@ class Draft:
             given[name] = made
         return dataclasses.replace(self, given=given, wrong=wrong)
 
-    def value(self, command: Command, name: str) -> object:
+    def value(self, name: str) -> object:
         """What the field of an option shows: as given, as mistyped, or the default."""
-        return self.wrong[name] if name in self.wrong else self.given.get(name, command.parameter(name).default)
+        return self.wrong[name] if name in self.wrong else self.given.get(name, self.command.parameter(name).default)
 
-    def base_value(self, command: Command, name: str) -> object:
+    def base_value(self, name: str) -> object:
         """What a reset of that field shows."""
-        return self.base.get(name, command.parameter(name).default)
+        return self.base.get(name, self.command.parameter(name).default)
 
-    def changed(self, command: Command) -> tuple[str, ...]:
+    def changed(self) -> tuple[str, ...]:
         """Names of the fields that differ from what was opened."""
-        return tuple(name for name in command.by_name if self.value(command, name) != self.base_value(command, name))
+        return tuple(name for name in self.command.by_name if self.value(name) != self.base_value(name))
 
-    def config(self, command: Command, *, prompts_file: Path | None = None) -> tuple[Config, list[Problem]]:
+    def config(self, *, prompts_file: Path | None = None) -> tuple[Config, list[Problem]]:
         """The config that this draft describes, and every problem of it; values that cannot be typed are problems and left out.
 
         Typed prompts stand in the studio table; with `prompts_file`, which must hold them, that file is the prompt file instead.
         """
-        problems = [_mistyped(command, name, text) for name, text in self.wrong.items()]
-        given, studio = dict(self.given), {key: value for key, value in self.studio.items() if key != STUDIO_PROMPTS}
+        problems = [_mistyped(self.command, name, text) for name, text in self.wrong.items()]
+        given, studio = dict(self.given), {key: value for key, value in self.studio.items() if key != STUDIO_PROMPTS} | {SCRIPT_KEY: self.script}
         if self.prompts.strip() and prompts_file is not None:
             given["sample_prompts"] = str(prompts_file)
         elif self.prompts.strip():
             studio[STUDIO_PROMPTS] = self.prompts
         try:
-            config = make_config(command, given, studio)
+            config = make_config(self.command, given, studio)
         except ConfigError as failed:
             problems.append(error(failed.field, failed.message, failed.fix))
-            config = make_config(command, {name: value for name, value in given.items() if name != failed.field}, studio)
+            config = make_config(self.command, {name: value for name, value in given.items() if name != failed.field}, studio)
         return config, [*problems, *check(config)]
+
+    def switched(self, fresh: Draft, old: Draft) -> Draft:
+        """The draft for another trainer, whose start draft is `fresh`: what was set goes along, and `old`, the start draft of this one, does not.
+
+        What the other trainer does not take is laid aside, and what it takes of what was laid aside comes back.
+        """
+        if fresh.script == self.script:
+            return self
+        set_here = {name: value for name, value in self.given.items() if name not in old.given or old.given[name] != value}
+        pool = {**self.aside, **set_here}
+        fitting = {name: value for name, value in pool.items() if _fits(fresh.command, name, value)}
+        aside = {name: value for name, value in pool.items() if name not in fitting}
+        wrong = {name: text for name, text in self.wrong.items() if name in fresh.command.by_name}
+        return dataclasses.replace(
+            fresh, given={**fresh.given, **fitting}, wrong=wrong, prompts=self.prompts, studio={**self.studio, **fresh.studio}, aside=aside
+        )
 
 
 def draft_of(config: Config, *, file: str = "") -> Draft:
     """The draft that shows a config, unchanged."""
     given = dict(config.given)
-    return Draft(given=given, base=given, prompts=str(config.studio.get(STUDIO_PROMPTS, "")), studio=dict(config.studio), file=file)
+    prompts, studio = str(config.studio.get(STUDIO_PROMPTS, "")), dict(config.studio)
+    return Draft(config.command.script, given=given, base=given, prompts=prompts, studio=studio, file=file)
 
 
-def presets(folder: Path = PRESETS) -> dict[str, Path]:
+def script_of(path: Path) -> Command | None:
+    """The trainer that a config file of ours names; None where it names none."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8-sig")).get(STUDIO_TABLE) if path.suffix == ".toml" else None
+        return command(str(table[SCRIPT_KEY])) if isinstance(table, dict) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def preset_folder(method: str) -> Path:
+    """Where the presets of `method` (of a command) lie."""
+    return PRESETS / PRESET_FOLDERS[method]
+
+
+def presets(folder: Path = PRESETS / PRESET_FOLDERS["adapter"]) -> dict[str, Path]:
     """Preset files by the name that is shown: bundled ones, then the user's own as "user/..."."""
     bundled = {path.stem: path for path in sorted(folder.glob("*.json"))}
     return bundled | {f"user/{path.stem}": path for path in sorted((folder / "user").glob("*.*")) if path.suffix in (".json", ".toml")}
 
 
 def start_draft(command: Command, settings: Settings) -> Draft:
-    """The draft of an empty form: the start preset, with config.toml's defaults over it.
+    """The draft of an empty form: the method's start preset at the size the family was trained at, with config.toml's defaults over it.
 
     Raises:
         ConfigError: config.toml names a preset that does not exist, or gives a default of the wrong type.
     """
-    available = presets()
-    if settings.preset not in available:
-        raise ConfigError("preset", f"There is no preset {settings.preset!r}.", fix=f"Choose one of: {', '.join(available)}.")
-    opened = import_any(available[settings.preset], command).config
+    available = presets(preset_folder(command.method))
+    name = settings.preset if command.script == FIRST_SCRIPT else START
+    if name not in available:
+        raise ConfigError("preset", f"There is no preset {name!r}.", fix=f"Choose one of: {', '.join(available)}.")
+    opened = import_any(available[name], command).config
+    side = min(FAMILIES[command.family].resolution_of.values())
+    given = {"output_dir": str(settings.output_dir), **opened.given}
+    if name == START:
+        given["resolution"] = f"{side},{side}"
     own = {name: value for name, value in settings.defaults.items() if name in command.by_name}
-    folders = {"output_dir": str(settings.output_dir)} if "output_dir" in command.by_name else {}
-    return draft_of(make_config(command, {**folders, **opened.given, **own}, opened.studio))
+    return draft_of(make_config(command, {**given, **own}, opened.studio))
 
 
 @dataclass(frozen=True)
@@ -117,7 +170,6 @@ class Drafts:
     """Drafts by user, each in one small file, so that a restart of the program loses nothing typed."""
 
     folder: Path
-    command: Command
     start: Draft
     _cache: dict[str, Draft] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -150,7 +202,7 @@ class Drafts:
             if self._cache.get(user) == draft:
                 return
             self._cache[user] = draft
-            secrets = {parameter.name for parameter in self.command.parameters if parameter.hints.secret}
+            secrets = {parameter.name for parameter in draft.command.parameters if parameter.hints.secret}
             record = dataclasses.asdict(dataclasses.replace(draft, given={name: value for name, value in draft.given.items() if name not in secrets}))
             path = self._path(user)
             try:
@@ -167,24 +219,34 @@ class Drafts:
         try:
             record = json.loads(self._path(user).read_text("utf-8"))
             draft = Draft(**record)
-        except (OSError, ValueError, TypeError):
+            known = draft.command
+        except (OSError, ValueError, TypeError, KeyError):
             return self.start
-        given = {name: _retyped(self.command, name, value) for name, value in draft.given.items() if name in self.command.by_name}
-        base = {name: _retyped(self.command, name, value) for name, value in draft.base.items() if name in self.command.by_name}
-        return dataclasses.replace(draft, given=given, base=base)
+        given = {name: _retyped(known, name, value) for name, value in draft.given.items() if name in known.by_name}
+        base = {name: _retyped(known, name, value) for name, value in draft.base.items() if name in known.by_name}
+        aside = {name: tuple(value) if isinstance(value, list) else value for name, value in draft.aside.items()}
+        return dataclasses.replace(draft, given=given, base=base, aside=aside)
 
 
-def _retyped(command: Command, name: str, value: object) -> object:
+def _fits(known: Command, name: str, value: object) -> bool:
+    """Whether the trainer takes this value for an option of that name."""
+    try:
+        return name in known.by_name and typed(known.parameter(name), value) == value
+    except ConfigError:
+        return False
+
+
+def _retyped(known: Command, name: str, value: object) -> object:
     """JSON has no tuples; a value of an older version that fits no more becomes the default."""
     try:
-        return typed(command.parameter(name), value)
+        return typed(known.parameter(name), value)
     except ConfigError:
-        return command.parameter(name).default
+        return known.parameter(name).default
 
 
-def _mistyped(command: Command, name: str, text: str) -> Problem:
+def _mistyped(known: Command, name: str, text: str) -> Problem:
     try:
-        typed(command.parameter(name), text)
+        typed(known.parameter(name), text)
     except ConfigError as failed:
         return error(name, failed.message, failed.fix)
     return error(name, f"{text!r} cannot be read.")

@@ -107,7 +107,7 @@ def add_page_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/draft.toml")
     def draft() -> Response:
-        config, _ = desk.drafts.read(desk.options.username or LOCAL_USER).config(desk.command)
+        config, _ = desk.drafts.read(desk.options.username or LOCAL_USER).config()
         return PlainTextResponse(dumps(config), headers={"content-disposition": 'attachment; filename="config.toml"', **NEVER})
 
 

@@ -90,7 +90,8 @@ def _import(parser: argparse.ArgumentParser) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--script", default=COMMANDS[0].script, choices=[row.script for row in COMMANDS if row.kind == "train"], help="the trainer")
+    trainers = [row.script for row in COMMANDS if row.kind == "train"]
+    parser.add_argument("--script", choices=trainers, help=f"the trainer, where the file does not name it (else {trainers[0]})")
     parser.add_argument("--json", action="store_true", help="answer with JSON on standard output")
     _settings(parser)
 

@@ -10,12 +10,14 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from kohya_gui.configs import FIRST_SCRIPT, script_of
 from kohya_gui.jobs.adoption import adopt_all
 from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.jobs.preflight import gather, problems_of
 from kohya_gui.jobs.runs import RunSummary, list_runs
 from kohya_gui.settings import HOME, Settings, read_settings
 from sd_scripts.errors import ConfigError
+from sd_scripts.params.commands import Command
 from sd_scripts.params.commands import command as command_of
 from sd_scripts.params.config import Config
 from sd_scripts.params.config_file import read_config, write_config
@@ -28,15 +30,20 @@ def run(arguments: Namespace) -> int:
     return verbs[arguments.verb](arguments)
 
 
-def read_any(path: Path, script: str) -> Config:
-    """A config for `script`: TOML is read strictly, the kohya GUI's JSON is imported.
+def trainer_of(path: Path, script: str | None) -> Command:
+    """The trainer that was asked for, else the one that the file names, else the first."""
+    return command_of(script) if script else script_of(path) or command_of(FIRST_SCRIPT)
+
+
+def read_any(path: Path, script: str | None) -> Config:
+    """A config for `script`, see `trainer_of`: TOML is read strictly, the kohya GUI's JSON is imported.
 
     Raises:
         ConfigError: the file is missing, or cannot be read as either.
     """
     if path.suffix.lower() == ".json":
-        return import_any(path, command_of(script)).config
-    return read_config(path, command_of(script))
+        return import_any(path, trainer_of(path, script)).config
+    return read_config(path, trainer_of(path, script))
 
 
 def settings_of(arguments: Namespace) -> Settings:
@@ -108,7 +115,7 @@ def _line(summary: RunSummary) -> str:
 
 
 def _import(arguments: Namespace) -> int:
-    imported = import_any(arguments.file, command_of(arguments.script))
+    imported = import_any(arguments.file, trainer_of(arguments.file, arguments.script))
     if arguments.to is not None:
         if arguments.to.exists():
             raise ConfigError("to", f"{arguments.to} exists already.", fix="Choose another name.")

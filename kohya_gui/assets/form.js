@@ -1,7 +1,7 @@
 // The form: marks at fields and sections, views, search, reset. Values belong to Gradio's widgets; this only decorates them and asks the server.
 (() => {
   const { $, $$, el, setValue, whenShown } = window.studio;
-  let marks = null, findings = null, index = [], view = "basic";
+  let marks = null, findings = null, index = [], trainers = {}, partOf = {}, view = "basic";
   try { view = sessionStorage.getItem("studio-view") || "basic"; } catch (error) { /* private mode */ }
 
   const read = (selector) => {
@@ -10,6 +10,23 @@
   };
   const inputOf = (block) => $("textarea, input:not([type=hidden])", block);
   const once = (parent, className, make) => $(`:scope > .${className}`, parent) || parent.appendChild(make());
+
+  // Fields, headings and sections of other trainers are hidden: the form holds them all.
+  const hasPart = (part) => !part || !marks || trainers[marks.script]?.includes(part);
+  const hasField = (name) => hasPart(partOf[name]);
+  const hide = (block, absent) => { if (block.classList.contains("is-absent") !== absent) block.classList.toggle("is-absent", absent); };
+  const hideOthers = (column) => {
+    if (marks && column.dataset.script !== marks.script) {
+      column.dataset.script = marks.script;
+      if ($("#find")?.value) search($("#find").value);
+    }
+    for (const block of $$(".field[id^='f-']", column)) hide(block, !hasField(block.id.slice(2)));
+    for (const heading of $$(".part-title[id^='part-']", column)) hide(heading, !hasPart(heading.id.slice(5)));
+    for (const section of $$(".section", column)) {
+      const own = index.filter((row) => row[3] === section.id);
+      hide(section, own.length > 0 && !own.some((row) => hasPart(row[4])));
+    }
+  };
 
   function decorateField(block) {
     const name = block.id.slice(2);
@@ -57,6 +74,7 @@
     const column = $("#form-column");
     if (!column) return;
     if (column.dataset.view !== view) column.dataset.view = view;
+    hideOthers(column);
     for (const block of $$(".field[id^='f-']", column)) decorateField(block);
     for (const section of $$(".section", column)) decorateSection(section);
     const changed = marks ? Object.keys(marks.changed).length : 0;
@@ -119,8 +137,8 @@
       const near = `${name} ${spaced} ${label}`.toLowerCase();
       return words.every((word) => near.includes(word)) ? (label.toLowerCase().startsWith(words[0]) || name.startsWith(words[0]) ? 3 : 2) : 1;
     };
-    const found = words.length ? index.map((row) => [score(row), row]).filter(([points]) => points).sort((a, b) => b[0] - a[0]).slice(0, 12) : [];
-    list.replaceChildren(...found.map(([, [name, label, help]], place) => el("li", { role: "option", id: `found-${place}`, "data-goto": name, "aria-selected": String(place === 0) }, el("b", {}, label), el("code", {}, name), el("span", {}, help))));
+    const found = words.length ? index.filter((row) => hasField(row[0])).map((row) => [score(row), row]).filter(([points]) => points).sort((a, b) => b[0] - a[0]).slice(0, 12) : [];
+    list.replaceChildren(...found.map(([, [name, label, help]], place) => el("li", { role: "option", id: `found-${place}`, "data-goto": name, "aria-selected": String(place === 0) }, el("b", {}, label), el("code", {}, name.split("--")[0]), el("span", {}, help))));
     if (words.length && !found.length) list.append(el("li", { class: "none" }, "No setting is called that."));
     list.hidden = !words.length;
     $("#find").setAttribute("aria-expanded", String(!list.hidden));
@@ -162,6 +180,8 @@
 
   window.studio.ready(() => whenShown("[data-index]", (source) => {
     index = JSON.parse(source.dataset.index);
+    trainers = JSON.parse(source.dataset.trainers);
+    for (const row of index) partOf[row[0]] = row[4];
     new MutationObserver(soon).observe($("gradio-app") || document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-marks"] });
     soon();
   }, 1200));

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kohya_gui.configs import Draft
+from kohya_gui.form.keys import keys_of
 from kohya_gui.markup import Markup, tag
 from kohya_gui.text import Words
 from sd_scripts.params.applies import unmet
@@ -19,37 +20,36 @@ from sd_scripts.params.problem import Problem
 
 @dataclass(frozen=True)
 class SectionFacts:
-    """What the marks need to know of a drawn section: its element's id, its options, and the line that sums up a config."""
+    """What the marks need to know of a drawn section: its element's id, its fields, and the line that sums up a config."""
 
     id: str
-    names: tuple[str, ...]
+    keys: tuple[str, ...]
     summary: Callable[[Config], str]
 
 
-def make_marks(
-    draft: Draft, command: Command, config: Config, problems: Sequence[Problem], *, sections: Iterable[SectionFacts], words: Words
-) -> dict[str, Any]:
-    """Everything the script decorates the form with, by option name.
+def make_marks(draft: Draft, config: Config, problems: Sequence[Problem], *, sections: Iterable[SectionFacts], words: Words) -> dict[str, Any]:
+    """Everything the script decorates the form with, by field.
 
-    `draft`: a digest of the values, since new marks make the page ask for a new plan. `problems`: [severity, message, fix], the worst of each field.
-    `off`: why a field does not apply. `changed`: what a reset goes back to. `sections`: {summary, mark, changed} by element id. `general`:
-    problems of no drawn field. `errors` and `warnings`: counts.
+    `script`: the trainer, by which the page shows and hides fields. `draft`: a digest of the values, since new marks make the page ask for a new
+    plan. `problems`: [severity, message, fix], the worst of each field. `off`: why a field does not apply. `changed`: what a reset goes back to.
+    `sections`: {summary, mark, changed} by element id. `general`: problems of no drawn field. `errors` and `warnings`: counts.
     """
-    off = not_applicable(command, config, words)
+    off, keys = not_applicable(draft.command, config, words), keys_of(draft.command)
     sections = tuple(sections)
-    drawn = {name for section in sections for name in section.names}
+    drawn = {key for section in sections for key in section.keys}
     by_field: dict[str, list[str]] = {}
     for problem in sorted(problems, key=lambda problem: problem.severity != "error"):
-        if problem.field in drawn:
-            by_field.setdefault(problem.field, [problem.severity, problem.message, problem.fix])
-    changed = {name: base_words(draft.base_value(command, name)) for name in draft.changed(command) if name in drawn}
+        if keys.get(problem.field) in drawn:
+            by_field.setdefault(keys[problem.field], [problem.severity, problem.message, problem.fix])
+    changed = {keys[name]: base_words(draft.base_value(name)) for name in draft.changed() if keys[name] in drawn}
     return {
+        "script": draft.script,
         "draft": _digest(draft),
         "problems": by_field,
-        "off": {name: reason for name, reason in off.items() if name not in changed},
+        "off": {keys[name]: reason for name, reason in off.items() if keys[name] not in changed},
         "changed": changed,
         "sections": {section.id: _section_marks(section, config, by_field, changed) for section in sections},
-        "general": [[p.severity, p.message, p.fix] for p in problems if p.field not in drawn],
+        "general": [[p.severity, p.message, p.fix] for p in problems if keys.get(p.field) not in drawn],
         "errors": sum(problem.severity == "error" for problem in problems),
         "warnings": sum(problem.severity == "warning" for problem in problems),
     }
@@ -87,7 +87,7 @@ def base_words(value: object) -> str:
 
 
 def _digest(draft: Draft) -> str:
-    values = [sorted(draft.given.items()), sorted(draft.wrong.items()), draft.prompts]
+    values = [draft.script, sorted(draft.given.items()), sorted(draft.wrong.items()), draft.prompts]
     return hashlib.blake2b(repr(values).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
 
 
@@ -101,6 +101,6 @@ def _reason(label: str, wanted: object) -> str:
 
 
 def _section_marks(section: SectionFacts, config: Config, problems: Mapping[str, Sequence[str]], changed: Mapping[str, str]) -> dict[str, Any]:
-    severities = {problems[name][0] for name in section.names if name in problems}
+    severities = {problems[name][0] for name in section.keys if name in problems}
     mark = "error" if "error" in severities else "warning" if severities else ""
-    return {"summary": section.summary(config), "mark": mark, "changed": sum(name in changed for name in section.names)}
+    return {"summary": section.summary(config), "mark": mark, "changed": sum(name in changed for name in section.keys)}

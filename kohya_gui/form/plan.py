@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kohya_gui.chart import Frame, Series, line_chart
+from kohya_gui.form.keys import key_of
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.text import Words, plural, size
 from sd_scripts.errors import ConfigError
@@ -43,7 +44,7 @@ def problem_list(problems: Sequence[Problem], command: Command, words: Words) ->
 def _problem(problem: Problem, command: Command, words: Words) -> Markup:
     parameter = command.by_name.get(problem.field)
     where = (
-        tag("button", words.label(parameter), class_="link", type="button", data_goto=problem.field)
+        tag("button", words.label(parameter), class_="link", type="button", data_goto=key_of(parameter))
         if parameter
         else tag("b", problem.field)
         if problem.field

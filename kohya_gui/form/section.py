@@ -8,6 +8,7 @@ import gradio as gr
 
 from kohya_gui.form.block import html_block
 from kohya_gui.form.form import Form
+from kohya_gui.form.keys import key_of
 from kohya_gui.form.marks import SectionFacts
 from kohya_gui.markup import tag
 from sd_scripts.params.config import Config
@@ -26,7 +27,7 @@ class FormSection:
 
     def __init__(self, form: Form) -> None:
         self.form = form
-        self.shown: tuple[Section, ...] = tuple(section_of(part) for part in self.parts if part in form.command.sections)
+        self.shown: tuple[Section, ...] = tuple(section_of(part) for part in self.parts)
 
     @property
     def id(self) -> str:
@@ -34,17 +35,20 @@ class FormSection:
         return f"sec-{type(self).__name__}"
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The options that this section draws."""
-        return tuple(parameter.name for section in self.shown for parameter in section.params)
+    def keys(self) -> tuple[str, ...]:
+        """The fields that this section draws."""
+        return tuple(key_of(parameter) for section in self.shown for parameter in section.params)
 
     def summary(self, config: Config) -> str:
-        """What a closed section says of its contents, in one line."""
+        """What a closed section says of its contents, in one line. Called where the config has at least one of `parts`."""
         return ""
 
     def facts(self) -> SectionFacts:
         """What the marks need to know."""
-        return SectionFacts(self.id, self.names, self.summary)
+        return SectionFacts(self.id, self.keys, self._line)
+
+    def _line(self, config: Config) -> str:
+        return self.summary(config) if not self.parts or any(part in config for part in self.parts) else ""
 
     def draw(self) -> None:
         """Build the accordion and all its widgets."""
@@ -53,10 +57,11 @@ class FormSection:
             self.before()
             for section in self.shown:
                 if len(self.shown) > 1 and section.title != self.title:
-                    advanced = all(self.form.command.parameter(parameter.name).hints.advanced for parameter in section.params)
-                    html_block(tag("h3", section.title), elem_classes=["part-title", "adv"] if advanced else ["part-title"])
+                    advanced = all(parameter.hints.advanced for parameter in section.params)
+                    classes = ["part-title", "adv"] if advanced else ["part-title"]
+                    html_block(tag("h3", section.title), elem_id=f"part-{section.name}", elem_classes=classes)
                 for parameter in section.params:
-                    self.form.draw_field(parameter.name)
+                    self.form.draw_field(section, parameter.name)
             self.after()
 
     def before(self) -> None:

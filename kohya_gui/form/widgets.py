@@ -20,17 +20,17 @@ UNREACHED = 1e9
 TALL_LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "base_weights")
 
 
-def field_id(name: str) -> str:
-    """The element's id of an option's widget."""
-    return f"f-{name}"
+def field_id(key: str) -> str:
+    """The element's id of a field's widget."""
+    return f"f-{key}"
 
 
-def make_widget(parameter: Parameter, words: Words, value: object) -> Component:
-    """The widget of one option, showing `value`; None shows as empty."""
+def make_widget(parameter: Parameter, words: Words, value: object, *, key: str = "") -> Component:
+    """The widget of one option, showing `value`; None shows as empty. `key` is the field's name where it is not the option's."""
     common: dict[str, Any] = {
         "label": words.label(parameter),
         "info": _info(parameter, words),
-        "elem_id": field_id(parameter.name),
+        "elem_id": field_id(key or parameter.name),
         "elem_classes": _classes(parameter),
         "value": shown(parameter, value),
         "interactive": True,

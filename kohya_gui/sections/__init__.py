@@ -8,15 +8,16 @@ from kohya_gui.sections.output import HuggingFaceHub, LoggingOptions, MetaData, 
 from kohya_gui.sections.pictures import CaptionText, Pictures, PictureSize
 from kohya_gui.sections.preparation import DatasetPreparation
 from kohya_gui.sections.samples import SampleImages
-from kohya_gui.sections.training import AccelerateLaunch, AdvancedTraining, BasicTraining, LoRA, NewWord, Performance
+from kohya_gui.sections.training import AccelerateLaunch, AdvancedTraining, BasicTraining, LoRA, NewWord, Performance, WholeModel
 
 SECTIONS: tuple[type[FormSection], ...] = (
     BaseModel,
     Pictures,
     DatasetPreparation,
     LoRA,
-    BasicTraining,
     NewWord,
+    WholeModel,
+    BasicTraining,
     PictureSize,
     CaptionText,
     SampleImages,

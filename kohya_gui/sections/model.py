@@ -6,14 +6,14 @@ from pathlib import Path
 
 from kohya_gui.form.section import FormSection
 from sd_scripts.params.config import Config
-from sd_scripts.params.model import SDModel, SourceModel
+from sd_scripts.params.model import ModelFiles, SDModel, SourceModel
 
 
 class BaseModel(FormSection):
     """Which model the training starts from."""
 
     title = "Base model"
-    parts = (SourceModel, SDModel)
+    parts = (SourceModel, SDModel, ModelFiles)
     open = True
 
     def summary(self, config: Config) -> str:

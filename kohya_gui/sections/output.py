@@ -8,21 +8,22 @@ from sd_scripts.params.config import Config
 from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.logging import Logging
 from sd_scripts.params.metadata import Metadata
-from sd_scripts.params.saving import AdapterFile, Saving, State
+from sd_scripts.params.saving import AdapterFile, ModelFile, Saving, State
+from sd_scripts.params.word import EmbeddingFile
 
 
 class SavingFiles(FormSection):
     """Names, places and intervals of saving, and what resuming needs."""
 
     title = "Saving"
-    parts = (Saving, AdapterFile, State)
+    parts = (Saving, AdapterFile, ModelFile, EmbeddingFile, State)
 
     def summary(self, config: Config) -> str:
         """File name and interval."""
-        saving, ending = config[Saving], config[AdapterFile].save_model_as or "safetensors"
+        saving, ending = config[Saving], config.value("save_model_as") or "as the base model"
         often = [every(saving.save_every_n_steps, "step"), every(saving.save_every_n_epochs, "epoch")]
         state = "with state" if config[State].save_state else ""
-        return " · ".join(word for word in (f"{saving.output_name or 'last'}.{ending}", *often, state) if word)
+        return " · ".join(word for word in (saving.output_name or "last", str(ending), *often, state) if word)
 
 
 class LoggingOptions(FormSection):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from kohya_gui.form.section import FormSection
+from kohya_gui.text import plural
 from sd_scripts.params.averaging import Averaging
 from sd_scripts.params.cache import Cache, Loader
 from sd_scripts.params.config import Config
 from sd_scripts.params.distributed import Distributed
+from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.finetune import BlockRates, DreamBoothText, FineTuneText, GroupedUpdate, OldAttention, TwoTexts
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.loss import Loss, SNRWeight
 from sd_scripts.params.lycoris import LycorisArgs
@@ -15,10 +18,12 @@ from sd_scripts.params.network import AdapterArgs, LoRAArgs, Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.preservation import OutputPreservation
+from sd_scripts.params.rates import text_rates
 from sd_scripts.params.schedule import LRSchedule
+from sd_scripts.params.text_cache import TextCache
 from sd_scripts.params.training import Training
 from sd_scripts.params.validation import Validation
-from sd_scripts.params.word import LearntWord, PivotalTuning
+from sd_scripts.params.word import LearntWord, PivotalTuning, TextualInversion
 
 
 class LoRA(FormSection):
@@ -36,11 +41,24 @@ class LoRA(FormSection):
         return " · ".join(word for word in words if word)
 
 
+class WholeModel(FormSection):
+    """What of the model itself is trained, where there is no adapter."""
+
+    title = "Parts of the model"
+    parts = (DreamBoothText, FineTuneText, TwoTexts, BlockRates, GroupedUpdate)
+
+    def summary(self, config: Config) -> str:
+        """Which text encoders learn."""
+        rates = text_rates(config, FAMILIES[config.command.family].text_encoders)
+        learning = sum(bool(rate) for rate in rates)
+        return "U-Net and text encoder" if learning and len(rates) == 1 else f"U-Net and {plural(learning, 'text encoder')}" if learning else "U-Net"
+
+
 class NewWord(FormSection):
-    """A word that is learnt along with the adapter."""
+    """A word that is learnt, alone or along with an adapter."""
 
     title = "New word"
-    parts = (LearntWord, PivotalTuning)
+    parts = (LearntWord, TextualInversion, PivotalTuning)
 
     def summary(self, config: Config) -> str:
         """The word and its size."""
@@ -91,7 +109,7 @@ class Performance(FormSection):
     """Number formats, memory, caches and the loader."""
 
     title = "Speed and memory"
-    parts = (Precision, FrozenPrecision, Cache, Memory, Attention, Compile, Loader)
+    parts = (Precision, FrozenPrecision, Cache, TextCache, Memory, Attention, OldAttention, Compile, Loader)
 
     def summary(self, config: Config) -> str:
         """Precision and what saves memory."""

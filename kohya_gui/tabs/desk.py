@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from kohya_gui.configs import Draft, Drafts
+from kohya_gui.configs import Draft, Drafts, start_draft
 from kohya_gui.files import Roots
 from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.jobs.launch import process_count
@@ -31,12 +31,15 @@ class Desk:
 
     settings: Settings
     options: ServerOptions
-    command: Command
     words: Words
     roots: Roots
     drafts: Drafts
     executor: CommandExecutor
     views: Views = field(default_factory=Views)
+
+    def start(self, wanted: Command) -> Draft:
+        """The draft of an empty form for a trainer. Raises ConfigError."""
+        return start_draft(wanted, self.settings)
 
     def user_of(self, request: gr.Request) -> str:
         """Whose draft it is; without a login there is one user."""
@@ -55,14 +58,14 @@ class Desk:
 
     def judge(self, user: str, draft: Draft) -> tuple[Config, list[Problem]]:
         """The draft as a config, with problems that are found without looking at files, and paths that the page may not use."""
-        config, problems = draft.config(self.command, prompts_file=self.drafts.prompts_file(user))
+        config, problems = draft.config(prompts_file=self.drafts.prompts_file(user))
         return config, [*problems, *self.foreign_paths(config)]
 
     def foreign_paths(self, config: Config) -> list[Problem]:
         """Given paths outside the allowed folders."""
         found = []
         for name, value in config.given.items():
-            if self.command.parameter(name).hints.path:
+            if config.command.parameter(name).hints.path:
                 values = value if isinstance(value, tuple) else (value,)
                 if not all(self.roots.allows(str(item)) for item in values):
                     found.append(

@@ -17,13 +17,14 @@ from kohya_gui.configs import draft_of
 from kohya_gui.form.block import html_block
 from kohya_gui.jobs.monitor import RunView, read_log
 from kohya_gui.jobs.prompts import has_prompts
-from kohya_gui.jobs.runs import CONFIG_FILE
+from kohya_gui.jobs.runs import CONFIG_FILE, read_run
 from kohya_gui.jobs.tail import LOG_FILE
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.run_parts import charts, curve_table, files, gallery, header, log_text, now_seconds, verdict
 from kohya_gui.tabs.training_actions import told
 from sd_scripts.errors import TrainingError
+from sd_scripts.params.commands import command
 from sd_scripts.params.config_file import read_config
 from sd_scripts.params.events import Request
 
@@ -165,8 +166,9 @@ class Watcher:
 
     def again(self, run_id: str, request: gr.Request) -> tuple[Markup, Markup]:
         """Put this run's settings into the form and go there."""
+        folder = self.desk.run_folder(run_id)
         try:
-            config = read_config(self.desk.run_folder(run_id) / CONFIG_FILE, self.desk.command)
+            config = read_config(folder / CONFIG_FILE, command(read_run(folder)["command"]))
         except TrainingError as failed:
             return told("bad", str(failed)), Markup()
         self.desk.drafts.write(self.desk.user_of(request), draft_of(config))

@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from kohya_gui.configs import presets
+from kohya_gui.configs import preset_folder, presets
 from kohya_gui.form.block import html_block
 from kohya_gui.form.form import Form
 from kohya_gui.form.section import FormSection
+from kohya_gui.form.switch import draw_switch
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.sections import SECTIONS
 from kohya_gui.sections.preparation import DatasetPreparation
 from kohya_gui.sections.samples import PROMPTS_HELP, SampleImages
 from kohya_gui.tabs.desk import Desk
-from kohya_gui.tabs.training_actions import PROMPTS, TrainingActions, told
+from kohya_gui.tabs.training_actions import PROMPTS, Others, TrainingActions, told
 from sd_scripts.errors import TrainingError
+from sd_scripts.params.commands import COMMANDS
 
 # While typing, one field travels, nothing waits in a queue, and of several changes the last one counts.
 LIVE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
@@ -41,10 +44,12 @@ class Channels:
 
 def draw(desk: Desk, blocks: gr.Blocks) -> None:
     """Build the page inside `blocks`, the Blocks that is open."""
-    form = Form(desk.command, desk.words, desk.drafts.start, desk.roots)
+    form = Form(desk.words, desk.drafts.start, desk.roots)
     sections = [section(form) for section in SECTIONS]
     with gr.Row(elem_id="head", equal_height=False):
-        html_block(tag("div", tag("h1", "Train a LoRA"), tag("p", desk.command.title), class_="page-title"))
+        html_block(tag("div", tag("h1", "Train"), class_="page-title"))
+    with gr.Row(elem_id="switches", equal_height=False):
+        method, family = draw_switch(form.start.command)
     bar = _config_bar(desk)
     with gr.Row(elem_id="desk", equal_height=False):
         with gr.Column(elem_id="form-column", scale=3, min_width=0):
@@ -57,23 +62,30 @@ def draw(desk: Desk, blocks: gr.Blocks) -> None:
             outcome = html_block(elem_id="outcome")
     channels = Channels(plan, _channel("marks"), _channel("findings"), outcome, _channel("goto"))
     html_block(_index(form, sections), elem_id="index-holder", elem_classes=["channel"])
-    actions = TrainingActions(desk, form, tuple(section.facts() for section in sections), _prompts(sections))
-    widgets = [*form.fields.values(), actions.prompts]
-    blocks.load(actions.load, None, widgets, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+    actions = TrainingActions(desk, form, tuple(section.facts() for section in sections), Others(_prompts(sections), method, family, bar.preset))
+    blocks.load(actions.load, None, [*everything(actions)], **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
     _wire_fields(actions, channels)
+    _wire_switch(actions, channels)
     _wire_buttons(actions, channels, buttons)
     _wire_files(actions, channels, bar)
     _wire_preparation(sections, actions, channels)
 
 
 def _wire_fields(actions: TrainingActions, channels: Channels) -> None:
-    for name, widget in [*actions.form.fields.items(), (PROMPTS, actions.prompts)]:
+    for name, widget in [*actions.form.fields.items(), (PROMPTS, actions.others.prompts)]:
         # A Textbox's `input` is silent for pasted and scripted text; its `change` also comes for what the server set, which the handler passes over.
         event = widget.change if isinstance(widget, gr.Textbox) else getattr(widget, "input")  # noqa: B009
         event(_typed(actions, name), widget, channels.marks, **LIVE)
     channels.marks.change(actions.plan, None, [channels.plan, channels.findings], **LIVE)
     act = gr.Textbox(elem_id="act", visible="hidden", label="Commands of the page's script")
-    act.change(actions.act, act, [*actions.form.fields.values(), actions.prompts], **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+    act.change(actions.act, act, [*everything(actions)], **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
+
+
+def _wire_switch(actions: TrainingActions, channels: Channels) -> None:
+    """Both rows of choices lead to a trainer; fields of other trainers are hidden by the page's script, which reads the marks."""
+    method, family = actions.others.method, actions.others.family
+    for row in (method, family):
+        row.input(actions.switch, [method, family], [*everything(actions)], **LIVE).then(actions.marks, None, channels.marks, **LIVE)
 
 
 def _typed(actions: TrainingActions, name: str) -> Callable[..., Any]:
@@ -83,9 +95,9 @@ def _typed(actions: TrainingActions, name: str) -> Callable[..., Any]:
     return typed
 
 
-def _everything(actions: TrainingActions) -> set[Block]:
+def everything(actions: TrainingActions) -> set[Block]:
     """All fields; as a set, so that a handler gets their values by component."""
-    return {*actions.form.fields.values(), actions.prompts}
+    return {*actions.form.fields.values(), *actions.others}
 
 
 def _buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
@@ -98,7 +110,7 @@ def _buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
 
 def _wire_buttons(actions: TrainingActions, channels: Channels, buttons: tuple[gr.Button, gr.Button, gr.Button]) -> None:
     check, show, start = buttons
-    everything = _everything(actions)
+    inputs = everything(actions)
 
     def checked(values: dict[Component, Any], request: gr.Request) -> Any:
         return actions.check(values, request)
@@ -109,9 +121,9 @@ def _wire_buttons(actions: TrainingActions, channels: Channels, buttons: tuple[g
     def started(values: dict[Component, Any], request: gr.Request) -> Any:
         return actions.start(values, request)
 
-    check.click(checked, everything, [channels.plan, channels.findings, channels.outcome], **PRESSED)
-    show.click(commanded, everything, channels.outcome, **PRESSED)
-    start.click(started, everything, [channels.outcome, channels.goto], **PRESSED)
+    check.click(checked, inputs, [channels.plan, channels.findings, channels.outcome], **PRESSED)
+    show.click(commanded, inputs, channels.outcome, **PRESSED)
+    start.click(started, inputs, [channels.outcome, channels.goto], **PRESSED)
 
 
 @dataclass(frozen=True)
@@ -136,14 +148,16 @@ def _config_bar(desk: Desk) -> ConfigBar:
         upload = gr.UploadButton("Upload…", file_types=[".toml", ".json"], elem_id="config-upload", scale=0, min_width=96, type="filepath")
         link = tag("a", "Download", href=f"{desk.options.root_path}/draft.toml", class_="button", id="config-download", download="config.toml")
         html_block(link, elem_id="download-holder")
-        preset = gr.Dropdown(list(presets()), value=None, label="Preset", elem_id="preset", scale=2, min_width=150)
+        preset = gr.Dropdown(
+            list(presets(preset_folder(desk.drafts.start.command.method))), value=None, label="Preset", elem_id="preset", scale=2, min_width=150
+        )
         reset = gr.Button("Reset", elem_id="config-reset", scale=0, min_width=72)
     return ConfigBar(path, opening, saving, upload, preset, reset)
 
 
 def _wire_files(actions: TrainingActions, channels: Channels, bar: ConfigBar) -> None:
-    everything = _everything(actions)
-    shown = [*everything, channels.outcome]
+    widgets = everything(actions)
+    shown = [*widgets, channels.outcome]
 
     def said(answer: Callable[[], tuple[dict[Component, Any], Markup]]) -> dict[Component, Any]:
         try:
@@ -177,7 +191,7 @@ def _wire_files(actions: TrainingActions, channels: Channels, bar: ConfigBar) ->
         (bar.reset.click, emptied, None),
     ):
         event(handler, inputs, shown, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
-    bar.save.click(saved, {*everything, bar.path}, channels.outcome, **PRESSED)
+    bar.save.click(saved, {*widgets, bar.path}, channels.outcome, **PRESSED)
 
 
 def _wire_preparation(sections: Sequence[FormSection], actions: TrainingActions, channels: Channels) -> None:
@@ -207,11 +221,13 @@ def _channel(name: str) -> gr.HTML:
 
 
 def _index(form: Form, sections: Sequence[FormSection]) -> Markup:
-    """The search index as data: name, label, help and the section's id."""
-    places = {name: section.id for section in sections for name in section.names}
-    rows = [[*row, places[row[0]]] for row in form.index()]
-    rows += [[PROMPTS, "Prompts", PROMPTS_HELP, section.id] for section in sections if isinstance(section, SampleImages)]
-    return tag("span", data_index=json.dumps(rows, ensure_ascii=False, separators=(",", ":")), hidden=True)
+    """For the page's script: field, label, help, place and part of each option; and the parts that each trainer has."""
+    places = {key: section.id for section in sections for key in section.keys}
+    rows = [[*row, places[row[0]], form.parameters[row[0]].section] for row in form.index()]
+    rows += [[PROMPTS, "Prompts", PROMPTS_HELP, section.id, ""] for section in sections if isinstance(section, SampleImages)]
+    parts = {command.script: [section.name for section in command.descriptions] for command in COMMANDS if command.kind == "train"}
+    compact = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+    return tag("span", data_index=compact(rows), data_trainers=compact(parts), hidden=True)
 
 
 def _find_bar() -> Markup:

@@ -8,15 +8,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.components import Component
 
-from kohya_gui.configs import Draft, draft_of, presets, start_draft
+from kohya_gui.configs import Draft, draft_of, preset_folder, presets, script_of
 from kohya_gui.form.form import Form
+from kohya_gui.form.keys import name_of
 from kohya_gui.form.marks import SectionFacts, as_markup, make_marks
 from kohya_gui.form.plan import plan_panel, problem_list
+from kohya_gui.form.switch import choose, method_choices
 from kohya_gui.jobs.preflight import preflight
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.desk import Desk
@@ -30,14 +32,23 @@ from sd_scripts.params.problem import Problem
 PROMPTS = "prompts"
 
 
+class Others(NamedTuple):
+    """Widgets that are no options of a trainer: the sample prompts, the two choices that name the trainer, and the presets that it has."""
+
+    prompts: Component
+    method: gr.Radio
+    family: gr.Radio
+    preset: gr.Dropdown
+
+
 @dataclass(frozen=True)
 class TrainingActions:
-    """Handlers of one page. `prompts` is the widget of the sample prompts, which is no option of the trainer."""
+    """Handlers of one page."""
 
     desk: Desk
     form: Form
     sections: tuple[SectionFacts, ...]
-    prompts: Component
+    others: Others
 
     def load(self, request: gr.Request) -> dict[Component, Any]:
         """Values for a page that was just opened: only what differs from what it was built with."""
@@ -56,6 +67,18 @@ class TrainingActions:
         draft = self.desk.drafts.update(user, lambda draft: self._take(draft, name, value))
         return gr.skip() if draft == before else self._marks(user, draft)
 
+    def switch(self, method: str, family: str, request: gr.Request) -> dict[Component, Any]:
+        """Another trainer was chosen: what was set stays, as far as that one takes it."""
+        user, chosen = self.desk.user_of(request), choose(method, family)
+        before = self.desk.drafts.read(user)
+        fresh, old = self.desk.start(chosen), self.desk.start(before.command)
+        shown = self._shown(self.desk.drafts.update(user, lambda draft: draft.switched(fresh, old)), before)
+        # What was clicked stands there already; to set it again would undo a click that came after it.
+        shown[self.others.family] = gr.skip()
+        if chosen.method == method:
+            shown[self.others.method] = gr.skip() if chosen.family == before.command.family else gr.update(choices=method_choices(family))
+        return shown
+
     def plan(self, request: gr.Request) -> tuple[Markup, Markup]:
         """The panel beside the form, and the marks of what was found at the paths."""
         user = self.desk.user_of(request)
@@ -67,7 +90,7 @@ class TrainingActions:
         """A command of the page's script: {"do": "reset", "names": [...]}; the fields go back to what was opened."""
         try:
             wanted = json.loads(text or "{}")
-            names = [name for name in wanted.get("names", ()) if name in self.form.fields]
+            names = [name_of(key) for key in wanted.get("names", ()) if key in self.form.fields]
         except (ValueError, AttributeError, TypeError):
             names = []
         user = self.desk.user_of(request)
@@ -101,7 +124,7 @@ class TrainingActions:
             tag("pre", command, id="command-text", tabindex="0"),
             tag("button", "Copy", class_="button", type="button", data_copy="#command-text"),
             tag("h2", "config.toml"),
-            tag("pre", dumps(draft.config(self.desk.command)[0]), id="toml-text", tabindex="0"),
+            tag("pre", dumps(draft.config()[0]), id="toml-text", tabindex="0"),
             tag("button", "Copy", class_="button", type="button", data_copy="#toml-text"),
             class_="card command-card",
         )
@@ -112,12 +135,12 @@ class TrainingActions:
         config, problems = self.desk.judge(user, draft)
         errors = [problem for problem in problems if problem.severity == "error"]
         if errors:
-            return self._refused(errors), Markup()
+            return self._refused(errors, config), Markup()
         try:
             run = self.desk.executor.start(config)
         except TrainingError as failed:
             found = [problem for problem in getattr(failed, "problems", ()) if problem.severity == "error"]
-            return (self._refused(found) if found else told("bad", str(failed))), Markup()
+            return (self._refused(found, config) if found else told("bad", str(failed))), Markup()
         return Markup(), tag("span", data_href=f"{self.desk.options.root_path}/run?id={run.name}", hidden=True)
 
     def open_path(self, path: str, request: gr.Request) -> tuple[dict[Component, Any], Markup]:
@@ -133,7 +156,7 @@ class TrainingActions:
 
     def open_preset(self, name: str, request: gr.Request) -> tuple[dict[Component, Any], Markup]:
         """Open a bundled preset or one of the user's own; folders and model stay as they are."""
-        path = presets().get(name)
+        path = presets(preset_folder(self.desk.drafts.read(self.desk.user_of(request)).command.method)).get(name)
         if path is None:
             raise ConfigError("preset", f"There is no preset {name!r}.")
         return self._open(path, request, source=name, keep=KEPT_BY_PRESETS)
@@ -142,7 +165,7 @@ class TrainingActions:
         """Begin again with an empty form."""
         user = self.desk.user_of(request)
         before = self.desk.drafts.read(user)
-        fresh = start_draft(self.desk.command, self.desk.settings)
+        fresh = self.desk.start(before.command)
         self.desk.drafts.write(user, fresh)
         return self._shown(fresh, before), told("good", "The form is as new.")
 
@@ -159,7 +182,7 @@ class TrainingActions:
             raise ConfigError("", f"{target} exists, and is not the file that was opened.", fix="Choose another name, or open it first.")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_config(target, draft.config(self.desk.command)[0])
+            write_config(target, draft.config()[0])
         except OSError as failed:
             raise RunError(f"{target} cannot be written: {failed.strerror}.", fix="Choose another place.") from failed
         self.desk.drafts.update(user, lambda draft: dataclasses.replace(draft, file=str(target)))
@@ -167,8 +190,8 @@ class TrainingActions:
 
     def _open(self, path: Path, request: gr.Request, *, source: str, file: str = "", keep: Sequence[str] = ()) -> tuple[dict[Component, Any], Markup]:
         user = self.desk.user_of(request)
-        imported = import_any(path, self.desk.command)
         before = self.desk.drafts.read(user)
+        imported = import_any(path, script_of(path) or before.command)
         draft = draft_of(imported.config, file=file)
         kept = {name: before.given[name] for name in keep if name in before.given}
         draft = dataclasses.replace(
@@ -182,7 +205,7 @@ class TrainingActions:
         user = self.desk.user_of(request)
 
         def change(draft: Draft) -> Draft:
-            return self._take(self.form.collect(draft, values), PROMPTS, values.get(self.prompts, draft.prompts))
+            return self._take(self.form.collect(draft, values), PROMPTS, values.get(self.others.prompts, draft.prompts))
 
         return user, self.desk.drafts.update(user, change)
 
@@ -198,20 +221,25 @@ class TrainingActions:
 
     def _shown(self, draft: Draft, before: Draft) -> dict[Component, Any]:
         # Gradio takes an empty mapping for a single value, so the prompts are always in it.
-        prompts = gr.skip() if draft.prompts == before.prompts else draft.prompts
-        return {**self.form.show(draft, before), self.prompts: prompts}
+        prompts, method, family, preset = self.others
+        shown: dict[Component, Any] = {prompts: gr.skip() if draft.prompts == before.prompts else draft.prompts}
+        if draft.script != before.script:
+            row = draft.command
+            shown |= {method: gr.update(choices=method_choices(row.family), value=row.method), family: row.family}
+            shown[preset] = gr.update(choices=list(presets(preset_folder(row.method))), value=None)
+        return {**self.form.show(draft, before), **shown}
 
     def _marks(self, user: str, draft: Draft) -> Markup:
         config, problems = self.desk.judge(user, draft)
-        return as_markup(make_marks(draft, self.desk.command, config, problems, sections=self.sections, words=self.desk.words))
+        return as_markup(make_marks(draft, config, problems, sections=self.sections, words=self.desk.words))
 
     def _findings(self, user: str, config: Config, problems: Sequence[Problem], *, known: Sequence[Problem]) -> Markup:
         """Marks of what only a look at the files told; the script adds them to those of the draft."""
         rest = [problem for problem in problems if problem not in known]
-        return as_markup(make_marks(self.desk.drafts.read(user), self.desk.command, config, rest, sections=self.sections, words=self.desk.words))
+        return as_markup(make_marks(self.desk.drafts.read(user), config, rest, sections=self.sections, words=self.desk.words))
 
-    def _refused(self, problems: Sequence[Problem]) -> Markup:
-        return tag("div", tag("h2", "Not started"), problem_list(problems, self.desk.command, self.desk.words), class_="card refused", role="alert")
+    def _refused(self, problems: Sequence[Problem], config: Config) -> Markup:
+        return tag("div", tag("h2", "Not started"), problem_list(problems, config.command, self.desk.words), class_="card refused", role="alert")
 
 
 KEPT_BY_PRESETS = (

@@ -181,6 +181,9 @@ def train_page(server: Server, open_page: Callable[..., Page]) -> Page:
     """The Train page with an empty form."""
     page = open_page(server.url)
     page.locator("#plan .verdict").wait_for()
+    for choice in ("SD 1.x and 2.x", "LoRA"):
+        page.get_by_label(choice, exact=True).check()
+    page.locator("#form-column[data-script=train_network]").wait_for()
     page.locator("#config-reset").click()
     page.locator("#outcome .told.good").wait_for()
     return page

@@ -173,7 +173,9 @@ def test_no_page_is_wider_than_a_phone_and_the_menu_leads_on(server: Server, ope
 def test_every_control_has_a_name(train_page: Page) -> None:
     train_page.get_by_role("button", name="All", exact=True).click()
     heads = train_page.locator(".section > button.label-wrap")
-    closed = [index for index in range(heads.count()) if "open" not in (heads.nth(index).get_attribute("class") or "")]
+    closed = [
+        index for index in range(heads.count()) if heads.nth(index).is_visible() and "open" not in (heads.nth(index).get_attribute("class") or "")
+    ]
     for index in closed:
         heads.nth(index).click()
     expect(train_page.locator("#f-network_dim")).to_be_visible()
@@ -183,3 +185,46 @@ def test_every_control_has_a_name(train_page: Page) -> None:
             .map((e) => e.outerHTML.slice(0, 200))"""
     )
     assert nameless == []
+
+
+@pytest.mark.parametrize(
+    ("method", "family", "script", "there", "gone"),
+    [
+        ("DreamBooth", "SD 1.x and 2.x", "train_db", "learning_rate_te--DreamBoothText", "network_dim"),
+        ("Full fine-tune", "SDXL", "sdxl_train", "block_lr", "stop_text_encoder_training"),
+        ("Textual inversion", "SDXL", "sdxl_train_textual_inversion", "use_style_template", "network_dim"),
+    ],
+)
+def test_another_trainer_has_its_own_fields(train_page: Page, method: str, family: str, script: str, there: str, gone: str) -> None:
+    fill(train_page, {"seed": "77", "network_dim": "24"})
+    train_page.get_by_label(method, exact=True).check()
+    train_page.get_by_label(family, exact=True).check()
+    expect(train_page.locator(f"#form-column[data-script={script}]")).to_be_visible()
+    expect(reach(train_page, "seed")).to_have_value("77")
+    expect(reach(train_page, there)).to_be_visible()
+    train_page.locator("#find").fill(gone)
+    expect(train_page.locator("#find-results")).to_contain_text("No setting is called that")
+    train_page.locator("#show-command").click()
+    expect(train_page.locator("#command-text")).to_contain_text(f"{script}.py")
+    expect(train_page.locator("#toml-text")).to_contain_text("seed = 77")
+    train_page.reload()
+    expect(train_page.get_by_label(method, exact=True)).to_be_checked()
+    train_page.get_by_label("LoRA", exact=True).check()
+    expect(train_page.locator("#form-column[data-script$=train_network]")).to_be_visible()
+    expect(reach(train_page, "network_dim")).to_have_value("24")
+
+
+def test_a_config_file_brings_its_trainer_along(train_page: Page, server: Server) -> None:
+    path = server.folder / "configs" / "word.toml"
+    train_page.get_by_label("Textual inversion", exact=True).check()
+    expect(train_page.locator("#form-column[data-script=train_textual_inversion]")).to_be_visible()
+    fill(train_page, {"token_string": "sks"})
+    train_page.locator("#config-path").locator("textarea, input").first.fill(str(path))
+    train_page.locator("#config-save").click()
+    expect(train_page.locator("#outcome")).to_contain_text("Saved")
+    train_page.get_by_label("LoRA", exact=True).check()
+    expect(train_page.locator("#form-column[data-script=train_network]")).to_be_visible()
+    train_page.locator("#config-open").click()
+    expect(train_page.locator("#form-column[data-script=train_textual_inversion]")).to_be_visible()
+    expect(train_page.get_by_label("Textual inversion", exact=True)).to_be_checked()
+    expect(reach(train_page, "token_string")).to_have_value("sks")

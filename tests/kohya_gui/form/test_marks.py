@@ -18,8 +18,8 @@ SECTION = SectionFacts(
 
 
 def marks_of(draft: Draft) -> dict[str, Any]:
-    config, problems = draft.config(LORA)
-    return make_marks(draft, LORA, config, problems, sections=[SECTION], words=Words())
+    config, problems = draft.config()
+    return make_marks(draft, config, problems, sections=[SECTION], words=Words())
 
 
 def test_an_error_stands_at_its_field_and_on_its_section() -> None:
@@ -30,7 +30,7 @@ def test_an_error_stands_at_its_field_and_on_its_section() -> None:
 
 
 def test_a_changed_field_says_what_a_reset_brings_back() -> None:
-    draft = draft_of(make_config(LORA, {"network_dim": 16, "network_module": "networks.lora"})).with_value(LORA, "network_dim", "8")
+    draft = draft_of(make_config(LORA, {"network_dim": 16, "network_module": "networks.lora"})).with_value("network_dim", "8")
     marks = marks_of(draft)
     assert marks["changed"] == {"network_dim": "16"}
     assert marks["sections"]["sec-LoRA"] == {"summary": "rank 8", "mark": marks["sections"]["sec-LoRA"]["mark"], "changed": 1}
