@@ -14,7 +14,14 @@ from sd_scripts.params.migrate import import_any
 from sd_scripts.params.schema import config_schema
 
 PRESETS = sorted(path for path in (Path(__file__).parents[3] / "presets").glob("*/*.json"))
-LEFT_TO_THE_USER = {"pretrained_model_name_or_path", "train_data_dir", "output_dir"}
+LEFT_TO_THE_USER = {"pretrained_model_name_or_path", "train_data_dir", "output_dir", "token_string"}
+TRAINERS = {
+    "lora": ("train_network", "sdxl_train_network"),
+    "dreambooth": ("train_db",),
+    "finetune": ("fine_tune", "sdxl_train"),
+    "textual_inversion": ("train_textual_inversion", "sdxl_train_textual_inversion"),
+}
+"""Trainers that the presets of a folder are for."""
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.script)
@@ -39,8 +46,12 @@ def test_the_schema_is_json_and_has_every_flag(row):
     }
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_bundled_preset_is_taken_whole_and_sound(path):
-    made = import_any(path, command("train_network"))
+@pytest.mark.parametrize(
+    ("path", "script"),
+    [(path, script) for path in PRESETS for script in TRAINERS[path.parent.name]],
+    ids=lambda value: value if isinstance(value, str) else f"{value.parent.name}/{value.stem}",
+)
+def test_a_bundled_preset_is_taken_whole_and_sound(path, script):
+    made = import_any(path, command(script))
     assert {row.outcome for row in made.rows} == {"taken"}
     assert {problem.field for problem in check(made.config)} <= LEFT_TO_THE_USER
