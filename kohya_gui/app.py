@@ -12,7 +12,8 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from kohya_gui.configs import FIRST_SCRIPT, Drafts, start_draft
+from kohya_gui.configs import FIRST_SCRIPT, start_draft
+from kohya_gui.drafts import Drafts
 from kohya_gui.files import Roots
 from kohya_gui.gate import LOOPBACK, Gate, Sessions
 from kohya_gui.jobs.executor import CommandExecutor

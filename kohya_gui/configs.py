@@ -1,21 +1,17 @@
-"""What a person has typed so far: a draft per user, kept on the server, and how config files become drafts and drafts become configs."""
+"""What a person has typed so far, as a draft: how config files and presets become drafts, and drafts become configs."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import threading
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kohya_gui.jobs.prompts import STUDIO_PROMPTS
-from kohya_gui.jobs.states import write_whole
 from kohya_gui.settings import HOME, Settings
-from sd_scripts.errors import ConfigError, RunError
+from sd_scripts.errors import ConfigError
 from sd_scripts.params.check import Problem, check
 from sd_scripts.params.commands import Command, command
 from sd_scripts.params.config import Config, make_config
@@ -165,83 +161,12 @@ def start_draft(command: Command, settings: Settings) -> Draft:
     return draft_of(make_config(command, {**given, **own}, opened.studio))
 
 
-@dataclass(frozen=True)
-class Drafts:
-    """Drafts by user, each in one small file, so that a restart of the program loses nothing typed."""
-
-    folder: Path
-    start: Draft
-    _cache: dict[str, Draft] = field(default_factory=dict)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def read(self, user: str) -> Draft:
-        """The user's draft; the start draft where there is none or its file cannot be read any more."""
-        with self._lock:
-            if user not in self._cache:
-                self._cache[user] = self._load(user)
-            return self._cache[user]
-
-    def update(self, user: str, change: Callable[[Draft], Draft]) -> Draft:
-        """Replace the draft by what `change` makes of it, undisturbed by other events of the same page. Raises RunError."""
-        with self._lock:
-            draft = change(self.read(user))
-            self.write(user, draft)
-            return draft
-
-    def prompts_file(self, user: str) -> Path:
-        """Where the user's typed prompts stand as a prompt file."""
-        return self._path(user).with_suffix(".txt")
-
-    def write(self, user: str, draft: Draft) -> None:
-        """Keep the draft, in memory and on disk, its prompts beside it as a file.
-
-        Raises:
-            RunError: the file cannot be written.
-        """
-        with self._lock:
-            if self._cache.get(user) == draft:
-                return
-            self._cache[user] = draft
-            secrets = {parameter.name for parameter in draft.command.parameters if parameter.hints.secret}
-            record = dataclasses.asdict(dataclasses.replace(draft, given={name: value for name, value in draft.given.items() if name not in secrets}))
-            path = self._path(user)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(path, json.dumps(record, ensure_ascii=False, default=str))
-                write_whole(self.prompts_file(user), f"{draft.prompts.strip()}\n")
-            except OSError as failed:
-                raise RunError(f"The draft cannot be kept in {path}: {failed.strerror}.", fix="Free space, or choose another runs_dir.") from failed
-
-    def _path(self, user: str) -> Path:
-        return self.folder / f"{hashlib.sha256(user.encode()).hexdigest()[:16]}.json"
-
-    def _load(self, user: str) -> Draft:
-        try:
-            record = json.loads(self._path(user).read_text("utf-8"))
-            draft = Draft(**record)
-            known = draft.command
-        except (OSError, ValueError, TypeError, KeyError):
-            return self.start
-        given = {name: _retyped(known, name, value) for name, value in draft.given.items() if name in known.by_name}
-        base = {name: _retyped(known, name, value) for name, value in draft.base.items() if name in known.by_name}
-        aside = {name: tuple(value) if isinstance(value, list) else value for name, value in draft.aside.items()}
-        return dataclasses.replace(draft, given=given, base=base, aside=aside)
-
-
 def _fits(known: Command, name: str, value: object) -> bool:
     """Whether the trainer takes this value for an option of that name."""
     try:
         return name in known.by_name and typed(known.parameter(name), value) == value
     except ConfigError:
         return False
-
-
-def _retyped(known: Command, name: str, value: object) -> object:
-    """JSON has no tuples; a value of an older version that fits no more becomes the default."""
-    try:
-        return typed(known.parameter(name), value)
-    except ConfigError:
-        return known.parameter(name).default
 
 
 def _mistyped(known: Command, name: str, text: str) -> Problem:

@@ -38,9 +38,11 @@
     block.classList.toggle("has-error", problem?.[0] === "error");
     block.classList.toggle("has-warning", problem?.[0] === "warning");
     const input = inputOf(block);
-    const text = problem ? problem.slice(1).filter(Boolean).join(" ") : off || "";
+    const text = problem ? problem.slice(1, 3).filter(Boolean).join(" ") : off || "";
     const message = once(block, "message", () => el("p", { class: "message", id: `m-${name}`, "aria-live": "polite" }));
     if (message.textContent !== text) message.textContent = text;
+    const fix = once(block, "mend", () => el("button", { class: "mend link", type: "button", "data-fix": name }, "Fix it"));
+    fix.hidden = !problem?.[3];
     if (input) {
       const invalid = String(problem?.[0] === "error");
       if (input.getAttribute("aria-invalid") !== invalid) input.setAttribute("aria-invalid", invalid);
@@ -83,6 +85,7 @@
       const words = button.dataset.view === "changed" && changed ? `Changed ${changed}` : button.dataset.view[0].toUpperCase() + button.dataset.view.slice(1);
       if (button.textContent !== words) button.textContent = words;
     }
+    for (const button of $$("[data-act]", $("#find-bar"))) button.disabled = !marks?.[button.dataset.act];
     const errors = (marks?.errors || 0) + (findings?.errors || 0);
     const start = $("#start");
     if (start) start.classList.toggle("blocked", errors > 0);
@@ -169,12 +172,14 @@
     } else if (event.key === "/" && !/^(input|textarea|select)$/i.test(event.target.tagName) && $("#find")) { event.preventDefault(); $("#find").focus(); }
   });
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-goto], [data-reset], #find-bar [data-view]");
+    const target = event.target.closest("[data-goto], [data-reset], [data-fix], [data-act], #find-bar [data-view]");
     if (!event.target.closest(".find")) closeSearch();
     if (!target) return;
     if (target.closest("#find-results")) chosen(target.dataset.goto);
     else if (target.dataset.goto) goTo(target.dataset.goto);
     else if (target.dataset.reset) tell({ do: "reset", names: [target.dataset.reset] });
+    else if (target.dataset.fix) tell({ do: "fix", names: [target.dataset.fix] });
+    else if (target.dataset.act) tell({ do: target.dataset.act });
     else if (target.dataset.view) show(target.dataset.view);
   });
 

@@ -31,16 +31,17 @@ def make_marks(draft: Draft, config: Config, problems: Sequence[Problem], *, sec
     """Everything the script decorates the form with, by field.
 
     `script`: the trainer, by which the page shows and hides fields. `draft`: a digest of the values, since new marks make the page ask for a new
-    plan. `problems`: [severity, message, fix], the worst of each field. `off`: why a field does not apply. `changed`: what a reset goes back to.
-    `sections`: {summary, mark, changed} by element id. `general`: problems of no drawn field. `errors` and `warnings`: counts.
+    plan. `problems`: [severity, message, fix, whether a button can do it], the worst of each field. `off`: why a field does not apply. `changed`:
+    what a reset goes back to. `sections`: {summary, mark, changed} by element id. `general`: problems of no drawn field. `errors` and `warnings`:
+    counts.
     """
     off, keys = not_applicable(draft.command, config, words), keys_of(draft.command)
     sections = tuple(sections)
     drawn = {key for section in sections for key in section.keys}
-    by_field: dict[str, list[str]] = {}
+    by_field: dict[str, list[Any]] = {}
     for problem in sorted(problems, key=lambda problem: problem.severity != "error"):
         if keys.get(problem.field) in drawn:
-            by_field.setdefault(keys[problem.field], [problem.severity, problem.message, problem.fix])
+            by_field.setdefault(keys[problem.field], [problem.severity, problem.message, problem.fix, bool(problem.mend)])
     changed = {keys[name]: base_words(draft.base_value(name)) for name in draft.changed() if keys[name] in drawn}
     return {
         "script": draft.script,

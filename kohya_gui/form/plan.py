@@ -51,7 +51,9 @@ def _problem(problem: Problem, command: Command, words: Words) -> Markup:
         else None
     )
     fix = tag("span", problem.fix, class_="fix") if problem.fix else None
-    return tag("li", tag("span", problem.severity, class_="visually-hidden"), join(where, " "), problem.message, " ", fix, class_=problem.severity)
+    mend = tag("button", "Fix it", class_="link mend", type="button", data_fix=key_of(parameter)) if parameter and problem.mend else None
+    parts = (tag("span", problem.severity, class_="visually-hidden"), join(where, " "), problem.message, " ", fix, " ", mend)
+    return tag("li", *parts, class_=problem.severity)
 
 
 def _model(report: Report) -> Markup:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from kohya_gui.configs import Draft, Drafts, start_draft
+from kohya_gui.configs import Draft, start_draft
+from kohya_gui.drafts import Drafts
 from kohya_gui.files import Roots
 from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.jobs.launch import process_count

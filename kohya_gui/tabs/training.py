@@ -246,7 +246,12 @@ def _find_bar() -> Markup:
         tag("button", label, type="button", data_view=view, aria_pressed="true" if view == "basic" else "false")
         for view, label in (("basic", "Basic"), ("all", "All"), ("changed", "Changed"))
     ]
+    steps = [
+        tag("button", mark, type="button", data_act=act, aria_label=label, title=label, disabled=True)
+        for act, mark, label in (("undo", "↶", "Undo"), ("redo", "↷", "Redo"))
+    ]
     return join(
         tag("div", find, tag("ul", id="find-results", role="listbox", hidden=True), class_="find"),
         tag("div", views, class_="views", role="group", aria_label="View"),
+        tag("div", steps, class_="views", role="group", aria_label="History"),
     )

@@ -87,16 +87,33 @@ class TrainingActions:
         return plan_panel(config, report, found, self.desk.words), self._findings(user, config, found, known=problems)
 
     def act(self, text: str, request: gr.Request) -> dict[Component, Any]:
-        """A command of the page's script: {"do": "reset", "names": [...]}; the fields go back to what was opened."""
+        """A command of the page's script: {"do": "reset" or "fix", "names": [fields]}, {"do": "undo" or "redo"}.
+
+        A reset takes fields back to what was opened, a fix does what the fix of a field's problem says.
+        """
         try:
             wanted = json.loads(text or "{}")
             names = [name_of(key) for key in wanted.get("names", ()) if key in self.form.fields]
+            do = str(wanted.get("do", ""))
         except (ValueError, AttributeError, TypeError):
-            names = []
+            names, do = [], ""
         user = self.desk.user_of(request)
         before = self.desk.drafts.read(user)
-        after = self.desk.drafts.update(user, lambda draft: self._reset(draft, names))
+        if do in ("undo", "redo"):
+            after = self.desk.drafts.step(user, back=do == "undo")
+        elif do == "fix":
+            after = self.desk.drafts.update(user, lambda draft: self._mended(user, draft, names), apart=True)
+        else:
+            after = self.desk.drafts.update(user, lambda draft: self._reset(draft, names), apart=True)
         return self._shown(after, before)
+
+    def _mended(self, user: str, draft: Draft, names: Sequence[str]) -> Draft:
+        """The draft after the first problem of one of the fields that can be mended so."""
+        _, problems = self.desk.survey(*self.desk.judge(user, draft))
+        mend = next((problem.mend for problem in problems if problem.field in names and problem.mend), ())
+        for name, value in mend:
+            draft = draft.with_value(name, value) if name in draft.command.by_name else draft
+        return draft
 
     def check(self, values: Mapping[Component, Any], request: gr.Request) -> tuple[Markup, Markup, Markup]:
         """Everything that a start would check."""
@@ -231,7 +248,8 @@ class TrainingActions:
 
     def _marks(self, user: str, draft: Draft) -> Markup:
         config, problems = self.desk.judge(user, draft)
-        return as_markup(make_marks(draft, config, problems, sections=self.sections, words=self.desk.words))
+        marks = make_marks(draft, config, problems, sections=self.sections, words=self.desk.words)
+        return as_markup({**marks, **self.desk.drafts.steps(user)})
 
     def _findings(self, user: str, config: Config, problems: Sequence[Problem], *, known: Sequence[Problem]) -> Markup:
         """Marks of what only a look at the files told; the script adds them to those of the draft."""

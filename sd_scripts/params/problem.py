@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
 
 
+LEAVE_OUT = "Leave it out."
+"""The fix where the option itself has no place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: `field` is the option's name or "", `message` says what is wrong, `fix` how to mend it. An error stops a start."""
+    """One finding: `field` is the option's name or "", `message` says what is wrong, `fix` how to mend it. An error stops a start.
+
+    `mend` are (option, value) pairs that do what `fix` says, where that is one clear thing; the value None takes an option out.
+    """
 
     field: str
     message: str
     fix: str = ""
     severity: Severity = "error"
+    mend: tuple[tuple[str, object], ...] = ()
 
     def __str__(self) -> str:
         where = f"--{self.field}: " if self.field else ""
         return f"{self.severity}: {where}{self.message} {self.fix}".strip()
 
 
-def error(field: str, message: str, fix: str = "") -> Problem:
+def error(field: str, message: str, fix: str = "", mend: Mapping[str, object] | None = None) -> Problem:
     """A problem that stops a start."""
-    return Problem(field, message, fix, "error")
+    return _problem("error", field, message, fix, mend=mend)
 
 
-def warning(field: str, message: str, fix: str = "") -> Problem:
+def warning(field: str, message: str, fix: str = "", mend: Mapping[str, object] | None = None) -> Problem:
     """A problem that a person should know of, and may start with."""
-    return Problem(field, message, fix, "warning")
+    return _problem("warning", field, message, fix, mend=mend)
+
+
+def _problem(severity: Severity, field: str, message: str, fix: str, *, mend: Mapping[str, object] | None) -> Problem:
+    if mend is None and fix == LEAVE_OUT:
+        mend = {field: None}
+    return Problem(field, message, fix, severity, tuple((mend or {}).items()))

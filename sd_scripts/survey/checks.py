@@ -139,14 +139,14 @@ def _plan_problems(config: Config, plan: Plan) -> Iterator[Problem]:
     if not plan.total_steps:
         return
     schedule, saving, samples = config[LRSchedule], config[Saving], config[Samples]
-    total = f"the run has only {plan.total_steps:,} steps"
+    total, fifth = f"the run has only {plan.total_steps:,} steps", max(1, plan.total_steps // 5)
     if plan.warmup_steps + plan.decay_steps > plan.total_steps:
         field = "lr_warmup_steps" if schedule.lr_warmup_steps else "lr_decay_steps"
         yield error(
             field, f"Warm-up and decay take {plan.warmup_steps + plan.decay_steps:,} steps, but {total}.", "Write 0.1 for a tenth of the run."
         )
     if saving.save_every_n_steps and saving.save_every_n_steps > plan.total_steps:
-        yield warning("save_every_n_steps", f"Nothing is saved before the end: {total}.", f"Use {max(1, plan.total_steps // 5)}.")
+        yield warning("save_every_n_steps", f"Nothing is saved before the end: {total}.", f"Use {fifth}.", {"save_every_n_steps": fifth})
     if saving.save_every_n_epochs and saving.save_every_n_epochs >= plan.epochs and not saving.save_n_epoch_ratio:
         yield warning(
             "save_every_n_epochs",
@@ -154,7 +154,7 @@ def _plan_problems(config: Config, plan: Plan) -> Iterator[Problem]:
             "Use a smaller number, or save_every_n_steps.",
         )
     if samples.sample_prompts and samples.sample_every_n_steps and not samples.sample_every_n_epochs and not plan.sample_steps:
-        yield warning("sample_every_n_steps", f"No sample is drawn: {total}.", f"Use {max(1, plan.total_steps // 5)}.")
+        yield warning("sample_every_n_steps", f"No sample is drawn: {total}.", f"Use {fifth}.", {"sample_every_n_steps": fifth})
     if samples.sample_prompts and samples.sample_every_n_epochs and not plan.sample_epochs:
         yield warning(
             "sample_every_n_epochs", f"No sample is drawn: the run has only {plan.epochs:,} epochs.", "Use a smaller number, or sample_every_n_steps."
@@ -193,7 +193,7 @@ def _picture_problems(blueprint: Blueprint, found: Scan) -> Iterator[Problem]:
         cut = sum(abs(width / height * size[1] / size[0] - 1) > _SAME_SHAPE for size in sizes)
         if cut and not dataset.enable_bucket:
             message = f"It is off: {cut:,} of {len(sizes):,} pictures have another shape than {width}×{height} and lose their edges."
-            yield warning("enable_bucket", message, "Turn it on to keep each picture's shape.")
+            yield warning("enable_bucket", message, "Turn it on to keep each picture's shape.", {"enable_bucket": True})
         small = sum(size[0] * size[1] < width * height * _MUCH_SMALLER for size in sizes)
         if small and not (dataset.enable_bucket and dataset.bucket_no_upscale):
             message = f"{small:,} of {len(sizes):,} pictures have less than half the pixels of {width}×{height}: they are enlarged and look soft."

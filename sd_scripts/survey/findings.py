@@ -82,7 +82,9 @@ def _other_extension(listing: Listing, looks: Sequence[Look]) -> Iterator[Proble
         message = (
             f"{listing.others[other]:,} {other} files are not read, because captions are looked for in {listing.subset.caption_extension} files."
         )
-        yield warning("caption_extension", f"{listing.subset.image_dir.name}: {message}", f"Set caption_extension to {other}.")
+        yield warning(
+            "caption_extension", f"{listing.subset.image_dir.name}: {message}", f"Set caption_extension to {other}.", {"caption_extension": other}
+        )
 
 
 def _mistaken_extension(listing: Listing) -> str | None:

@@ -79,13 +79,18 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
         yield error(MODEL, *_NO_MODEL["unknown"])
     elif facts.inpainting and (config[Cache].cache_latents or config[Cache].cache_latents_to_disk):
         message = "This is an inpainting model: what it sees of a picture is encoded anew at each step, so latents cannot be cached."
-        yield error("cache_latents", message, "Turn it off, or name the ordinary version of the model.")
+        yield error(
+            "cache_latents",
+            message,
+            "Turn it off, or name the ordinary version of the model.",
+            {"cache_latents": False, "cache_latents_to_disk": False},
+        )
     else:
         if SDModel in config:
             yield from _version(config[SDModel], facts)
         if facts.zero_snr and NoiseDDPM in config and not config[NoiseDDPM].zero_terminal_snr:
             message = "The model says that its last timestep is pure noise, and zero_terminal_snr is off."
-            yield warning("zero_terminal_snr", message, "Set zero_terminal_snr.")
+            yield warning("zero_terminal_snr", message, "Set zero_terminal_snr.", {"zero_terminal_snr": True})
 
 
 def _script_for(facts: ModelFacts, asked: Command) -> str:
@@ -98,13 +103,23 @@ def _script_for(facts: ModelFacts, asked: Command) -> str:
 
 def _version(asked: SDModel, facts: ModelFacts) -> Iterator[Problem]:
     if facts.family == "sd2" and not asked.v2:
-        yield error("v2", "The file is a Stable Diffusion 2.x model, and v2 is off.", "Set v2.")
+        yield error("v2", "The file is a Stable Diffusion 2.x model, and v2 is off.", "Set v2.", {"v2": True})
     if facts.family != "sd2" and asked.v2:
-        yield error("v2", f"The file is a {facts.title} model, and v2 is on.", "Turn v2 off.")
+        yield error("v2", f"The file is a {facts.title} model, and v2 is on.", "Turn v2 off.", {"v2": False})
     if facts.prediction == "v" and not asked.v_parameterization:
-        yield warning("v_parameterization", "The model says that it predicts velocity, and v_parameterization is off.", "Set v_parameterization.")
+        yield warning(
+            "v_parameterization",
+            "The model says that it predicts velocity, and v_parameterization is off.",
+            "Set v_parameterization.",
+            {"v_parameterization": True},
+        )
     if facts.prediction == "epsilon" and asked.v_parameterization:
-        yield warning("v_parameterization", "The model says that it predicts noise, and v_parameterization is on.", "Turn v_parameterization off.")
+        yield warning(
+            "v_parameterization",
+            "The model says that it predicts noise, and v_parameterization is on.",
+            "Turn v_parameterization off.",
+            {"v_parameterization": False},
+        )
 
 
 def _vae(path: str) -> Iterator[Problem]:

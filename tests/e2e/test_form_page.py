@@ -228,3 +228,18 @@ def test_a_config_file_brings_its_trainer_along(train_page: Page, server: Server
     expect(train_page.locator("#form-column[data-script=train_textual_inversion]")).to_be_visible()
     expect(train_page.get_by_label("Textual inversion", exact=True)).to_be_checked()
     expect(reach(train_page, "token_string")).to_have_value("sks")
+
+
+def test_a_button_does_what_a_fix_says_and_undo_takes_it_back(train_page: Page) -> None:
+    fill(train_page, {"network_alpha": "64"})
+    expect(problem_at(train_page, "network_alpha")).to_contain_text("Use 16 or less")
+    train_page.locator("#f-network_alpha [data-fix]").click()
+    expect(field(train_page, "network_alpha")).to_have_value("16")
+    expect(problem_at(train_page, "network_alpha")).to_be_empty()
+    undo, redo = (train_page.get_by_role("button", name=name, exact=True) for name in ("Undo", "Redo"))
+    undo.click()
+    expect(field(train_page, "network_alpha")).to_have_value("64")
+    undo.click()
+    expect(field(train_page, "network_alpha")).to_have_value("8")
+    redo.click()
+    expect(field(train_page, "network_alpha")).to_have_value("64")

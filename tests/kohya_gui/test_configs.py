@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_gui.configs import Draft, Drafts, draft_of, script_of, start_draft
+from kohya_gui.configs import Draft, draft_of, script_of, start_draft
+from kohya_gui.drafts import Drafts
 from kohya_gui.jobs.prompts import STUDIO_PROMPTS
 from kohya_gui.settings import Settings
 from sd_scripts.errors import ConfigError
@@ -134,3 +135,20 @@ def test_a_config_file_names_its_trainer(tmp_path: Path) -> None:
     assert script_of(path) is command("sdxl_train")
     path.write_text("[studio]\nscript = 'gone'\n")
     assert script_of(path) is None
+
+
+def test_changes_are_undone_and_done_again(tmp_path: Path) -> None:
+    drafts = Drafts(tmp_path, Draft())
+    for text in ("1", "12", "123"):
+        drafts.update("ann", lambda draft, text=text: draft.with_value("seed", text))
+    drafts.update("ann", lambda draft: draft.with_value("network_dim", "8"))
+    assert drafts.steps("ann") == {"undo": True, "redo": False}
+    assert drafts.step("ann", back=True).given == {"seed": 123}
+    assert drafts.step("ann", back=True).given == {}, "a field that is typed letter by letter is one change"
+    assert drafts.step("ann", back=True).given == {}, "there is nothing left"
+    assert drafts.step("ann", back=False).given == {"seed": 123}
+    assert drafts.step("ann", back=False) == drafts.read("ann") == Drafts(tmp_path, Draft()).read("ann")
+    drafts.step("ann", back=True)
+    drafts.update("ann", lambda draft: draft.with_value("seed", "5"))
+    assert drafts.steps("ann") == {"undo": True, "redo": False}, "a new change takes the place of what was undone"
+    assert drafts.steps("bob") == {"undo": False, "redo": False}

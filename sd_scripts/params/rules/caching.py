@@ -22,9 +22,14 @@ def cached_captions_do_not_learn(config: Config) -> Iterator[Problem]:
     if TextCache not in config or not config[TextCache].cache_text_encoder_outputs:
         return
     if Network in config and trains_text_encoder(config):
-        yield error(OPTION, "The text encoders are trained, so their output changes.", "Set network_train_unet_only, or turn it off.")
+        yield error(
+            OPTION,
+            "The text encoders are trained, so their output changes.",
+            "Set network_train_unet_only, or turn it off.",
+            {"network_train_unet_only": True},
+        )
     if any(text_rates(config, FAMILIES[config.command.family].text_encoders)):
-        yield error(OPTION, "The text encoders are trained, so their output changes.", "Turn train_text_encoder off, or this.")
+        yield error(OPTION, "The text encoders are trained, so their output changes.", "Turn train_text_encoder off, or this.", {OPTION: False})
     if config[ClipText].no_token_padding:
         yield error("no_token_padding", f"With {OPTION} all captions have one length.", "Leave one of the two out.")
 

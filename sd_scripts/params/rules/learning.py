@@ -76,7 +76,7 @@ def optimizer_switches_agree(config: Config) -> Iterator[Problem]:
         yield error("use_lion_optimizer", "use_8bit_adam asks for another optimizer.", "Keep one of them, or use optimizer_type.")
     for switch, meant in (("use_8bit_adam", "AdamW8bit"), ("use_lion_optimizer", "Lion")):
         if getattr(optimizer, switch) and optimizer.optimizer_type and optimizer_name(optimizer) != meant:
-            yield error(switch, f"It asks for {meant}, but optimizer_type is {optimizer.optimizer_type}.", f"Leave {switch} out.")
+            yield error(switch, f"It asks for {meant}, but optimizer_type is {optimizer.optimizer_type}.", f"Leave {switch} out.", {switch: False})
 
 
 def words_are_readable(config: Config) -> Iterator[Problem]:
@@ -115,7 +115,7 @@ def rate_fits_lora(config: Config) -> Iterator[Problem]:
         return
     if not were_given(config, "learning_rate", "unet_lr"):
         message = f"It is not given, and the default of {optimizer.learning_rate:g} is for whole models: a LoRA would hardly learn."
-        yield warning("learning_rate", message, f"Use {LORA_RATE:g}.")
+        yield warning("learning_rate", message, f"Use {LORA_RATE:g}.", {"learning_rate": LORA_RATE})
     for name, rate in _rates(optimizer, network).items():
         if rate > HIGH_RATE:
             yield warning(
@@ -127,7 +127,7 @@ def _self_tuning_rate(optimizer: Optimizer, network: Network) -> Iterator[Proble
     rates = {name: rate for name, rate in _rates(optimizer, network).items() if rate}
     for name, rate in rates.items():
         if rate < SELF_TUNING_RATE:
-            yield warning(name, f"{rate:g} holds {optimizer.optimizer_type} back, which finds the rate itself.", "Use 1.")
+            yield warning(name, f"{rate:g} holds {optimizer.optimizer_type} back, which finds the rate itself.", "Use 1.", {name: 1.0})
     if len(set(rates.values())) > 1:
         yield warning("unet_lr", f"{optimizer.optimizer_type} works with one rate for all.", "Use the same rate for U-Net and text encoder.")
 
@@ -165,7 +165,9 @@ def schedule_free_has_no_schedule(config: Config) -> Iterator[Problem]:
         "constant",
         "adafactor",
     ):
-        yield warning("lr_scheduler", f"It has no effect: {optimizer.optimizer_type} sets the rate itself.", "Use constant.")
+        yield warning(
+            "lr_scheduler", f"It has no effect: {optimizer.optimizer_type} sets the rate itself.", "Use constant.", {"lr_scheduler": "constant"}
+        )
 
 
 def constant_has_no_warmup(config: Config) -> Iterator[Problem]:
@@ -174,9 +176,14 @@ def constant_has_no_warmup(config: Config) -> Iterator[Problem]:
     if not schedule.lr_warmup_steps or is_schedule_free(optimizer) or uses_relative_steps(optimizer):
         return
     if schedule.lr_scheduler_type:
-        yield error("lr_warmup_steps", f"{schedule.lr_scheduler_type} has no warm-up.", "Set lr_warmup_steps to 0.")
+        yield error("lr_warmup_steps", f"{schedule.lr_scheduler_type} has no warm-up.", "Set lr_warmup_steps to 0.", {"lr_warmup_steps": 0})
     elif schedule.lr_scheduler == "constant":
-        yield error("lr_warmup_steps", "The constant schedule has no warm-up.", "Use constant_with_warmup, or set lr_warmup_steps to 0.")
+        yield error(
+            "lr_warmup_steps",
+            "The constant schedule has no warm-up.",
+            "Use constant_with_warmup, or set lr_warmup_steps to 0.",
+            {"lr_scheduler": "constant_with_warmup"},
+        )
 
 
 def shares_are_shares(config: Config) -> Iterator[Problem]:
@@ -207,14 +214,16 @@ def warmup_fits(config: Config) -> Iterator[Problem]:
 def epochs_count_first(config: Config) -> Iterator[Problem]:
     """kohya: epochs replace steps."""
     if config[Training].max_train_epochs and "max_train_steps" in config.given:
-        yield warning("max_train_steps", "It has no effect, because max_train_epochs is given too.", "Remove one of them.")
+        yield warning("max_train_steps", "It has no effect, because max_train_epochs is given too.", "Remove one of them.", {"max_train_steps": None})
 
 
 def adaptive_noise_needs_offset(config: Config) -> Iterator[Problem]:
     """The adaptive part is added to an offset."""
     noise = config[NoiseDDPM]
     if noise.adaptive_noise_scale and not noise.noise_offset:
-        yield error("adaptive_noise_scale", "It changes the noise offset, which is off.", "Set noise_offset too, for example 0.05.")
+        yield error(
+            "adaptive_noise_scale", "It changes the noise offset, which is off.", "Set noise_offset too, for example 0.05.", {"noise_offset": 0.05}
+        )
     if noise.noise_offset and noise.multires_noise_iterations:
         yield warning("noise_offset", "Multires noise is on too; both are added.", "Use one of them.")
 
@@ -236,9 +245,14 @@ def weights_fit_the_prediction(config: Config) -> Iterator[Problem]:
     """Some weights are made for v-prediction models, some for the others."""
     weight, velocity = config[SNRWeight], predicts_velocity(config)
     if weight.scale_v_pred_loss_like_noise_pred and not velocity:
-        yield error("scale_v_pred_loss_like_noise_pred", "It is for v-prediction models.", "Set v_parameterization, or leave it out.")
+        yield error(
+            "scale_v_pred_loss_like_noise_pred",
+            "It is for v-prediction models.",
+            "Set v_parameterization, or leave it out.",
+            {"scale_v_pred_loss_like_noise_pred": False},
+        )
     if weight.v_pred_like_loss and velocity:
-        yield error("v_pred_like_loss", "It is for noise-prediction models.", "Leave it out with v_parameterization.")
+        yield error("v_pred_like_loss", "It is for noise-prediction models.", "Leave it out with v_parameterization.", {"v_pred_like_loss": None})
     if config[NoiseDDPM].zero_terminal_snr and not velocity:
         yield warning("zero_terminal_snr", "A model that predicts noise learns nothing from pure noise.", "Use it with v_parameterization.")
     first, *others = [name for name in ("min_snr_gamma", "debiased_estimation_loss", "p2_gamma") if getattr(weight, name)] or [""]

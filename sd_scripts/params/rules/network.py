@@ -47,15 +47,25 @@ def module_is_known(config: Config) -> Iterator[Problem]:
     if module in OWN_MODULES:
         return
     if not module:
-        yield error("network_module", "No adapter is given.", f"Write {LORA_MODULE}.")
+        yield error("network_module", "No adapter is given.", f"Write {LORA_MODULE}.", {"network_module": LORA_MODULE})
     elif module == LYCORIS_MODULE:
         if find_spec("lycoris") is None:
             yield error("network_module", f"{module} needs the package lycoris-lora, which is not installed.", "Run: python setup.py extras lycoris")
     elif module in OTHER_FAMILIES:
-        yield error("network_module", f"{module} is for another model family than {config.command.title}.", f"Use {LORA_MODULE}.")
+        yield error(
+            "network_module",
+            f"{module} is for another model family than {config.command.title}.",
+            f"Use {LORA_MODULE}.",
+            {"network_module": LORA_MODULE},
+        )
     else:
         near = nearest(module, MODULES)
-        yield error("network_module", f"{module!r} is no known adapter.", f"Did you mean {near}?" if near else f"Use {LORA_MODULE}.")
+        yield error(
+            "network_module",
+            f"{module!r} is no known adapter.",
+            f"Did you mean {near}?" if near else f"Use {LORA_MODULE}.",
+            {"network_module": near or LORA_MODULE},
+        )
 
 
 def alpha_stays_below_rank(config: Config) -> Iterator[Problem]:
@@ -66,7 +76,7 @@ def alpha_stays_below_rank(config: Config) -> Iterator[Problem]:
         return
     if network.network_alpha > rank and not network.dim_from_weights:
         message = f"Alpha {network.network_alpha:g} is above the rank, {rank}: the LoRA learns {network.network_alpha / rank:g} times as fast."
-        yield warning("network_alpha", message, f"Use {rank} or less.")
+        yield warning("network_alpha", message, f"Use {rank} or less.", {"network_alpha": rank})
     if arguments.conv_dim and arguments.conv_alpha is not None and arguments.conv_alpha > arguments.conv_dim:
         yield warning(
             "conv_alpha", f"Conv alpha {arguments.conv_alpha:g} is above the conv rank, {arguments.conv_dim}.", f"Use {arguments.conv_dim} or less."
@@ -208,7 +218,7 @@ def kinds_go_together(config: Config) -> Iterator[Problem]:
         yield error("tlora_min_rank", f"{kinds.tlora_min_rank} is more than the rank, {rank}.", f"Use 1 to {rank}.")
     if turned and network.network_alpha >= 1:
         message = f"Alpha {network.network_alpha:g} bounds nothing: for {OFT_MODULE} it limits how far weights are turned."
-        yield warning("network_alpha", message, "Use 1e-3.")
+        yield warning("network_alpha", message, "Use 1e-3.", {"network_alpha": 1e-3})
 
 
 RULES: tuple[Rule, ...] = (

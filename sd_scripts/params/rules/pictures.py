@@ -74,9 +74,9 @@ def cached_latents_do_not_change(config: Config) -> Iterator[Problem]:
     if not (cache.cache_latents or cache.cache_latents_to_disk):
         return
     if config[Augmentation].color_aug:
-        yield error("color_aug", "Cached latents cannot change colour.", "Turn it or the caching of latents off.")
+        yield error("color_aug", "Cached latents cannot change colour.", "Turn it or the caching of latents off.", {"color_aug": False})
     if config[Images].random_crop:
-        yield error("random_crop", "Cached latents cannot be cropped anew.", "Turn it or the caching of latents off.")
+        yield error("random_crop", "Cached latents cannot be cropped anew.", "Turn it or the caching of latents off.", {"random_crop": False})
 
 
 def kept_tokens_need_shuffling(config: Config) -> Iterator[Problem]:
@@ -88,14 +88,21 @@ def kept_tokens_need_shuffling(config: Config) -> Iterator[Problem]:
         return
     for name in ("keep_tokens", "keep_tokens_separator"):
         if getattr(captions, name):
-            yield warning(name, "It has no effect: tags are neither shuffled nor dropped.", "Set shuffle_caption, or leave it out.")
+            yield warning(
+                name, "It has no effect: tags are neither shuffled nor dropped.", "Set shuffle_caption, or leave it out.", {"shuffle_caption": True}
+            )
 
 
 def caption_extension_is_an_ending(config: Config) -> Iterator[Problem]:
     """An ending begins with a dot, and has one spelling."""
     ending = config[Captions].caption_extension
     if not ending.startswith("."):
-        yield warning("caption_extension", f"{ending!r} has no dot: the caption of cat.png would be cat{ending}.", f"Write .{ending}")
+        yield warning(
+            "caption_extension",
+            f"{ending!r} has no dot: the caption of cat.png would be cat{ending}.",
+            f"Write .{ending}",
+            {"caption_extension": f".{ending}"},
+        )
     if "caption_extention" in config.given:
         message = "It is an old spelling." if "caption_extension" not in config.given else "It has no effect: caption_extension is given too."
         yield warning("caption_extention", message, "Write caption_extension.")

@@ -24,7 +24,12 @@ def full_half_fits(config: Config) -> Iterator[Problem]:
         if not getattr(precision, name):
             continue
         if precision.mixed_precision != half:
-            yield error(name, f"It needs mixed_precision {half}, and that is {precision.mixed_precision}.", f"Set mixed_precision to {half}.")
+            yield error(
+                name,
+                f"It needs mixed_precision {half}, and that is {precision.mixed_precision}.",
+                f"Set mixed_precision to {half}.",
+                {"mixed_precision": half},
+            )
         if TextualInversion in config:
             yield warning(name, "It has no effect: only the vectors of a word are trained, and these few numbers stay in 32 bits.", "Leave it out.")
 
@@ -57,7 +62,7 @@ def compiler_exists(config: Config) -> Iterator[Problem]:
         return
     backend = config[Compile].dynamo_backend
     if backend in GONE:
-        yield error("dynamo_backend", f"PyTorch has no compiler {backend} any more.", "Use inductor.")
+        yield error("dynamo_backend", f"PyTorch has no compiler {backend} any more.", "Use inductor.", {"dynamo_backend": "inductor"})
     package = PACKAGES.get(backend)
     if package and not is_installed(package):
         yield error("dynamo_backend", f"{backend} needs the package {package}, which is not installed.", f"Use inductor, or install {package}.")

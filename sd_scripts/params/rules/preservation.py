@@ -23,7 +23,12 @@ def class_takes_a_triggers_place(config: Config) -> Iterator[Problem]:
         message = f"{options.preservation_trigger!r} is the class itself, so learning and preserving would cancel out."
         yield error("preservation_trigger", message, "Give the rare word of your captions.")
     if TextCache in config and config[TextCache].cache_text_encoder_outputs:
-        yield error("preservation_class", "Cached captions cannot be encoded again with the class in them.", "Turn cache_text_encoder_outputs off.")
+        yield error(
+            "preservation_class",
+            "Cached captions cannot be encoded again with the class in them.",
+            "Turn cache_text_encoder_outputs off.",
+            {"cache_text_encoder_outputs": False},
+        )
 
 
 def preserving_needs_regularisation(config: Config) -> Iterator[Problem]:

@@ -83,21 +83,30 @@ def samples_by_epochs_count_first(config: Config) -> Iterator[Problem]:
     """kohya: sampling by epochs replaces sampling by steps."""
     samples = config[Samples]
     if samples.sample_every_n_steps and samples.sample_every_n_epochs:
-        yield warning("sample_every_n_steps", "It has no effect, because sample_every_n_epochs is given too.", "Keep one of them.")
+        yield warning(
+            "sample_every_n_steps",
+            "It has no effect, because sample_every_n_epochs is given too.",
+            "Keep one of them.",
+            {"sample_every_n_steps": None},
+        )
 
 
 def saves_by_ratio_count_first(config: Config) -> Iterator[Problem]:
     """kohya: a number of saves replaces their distance in epochs."""
     saving = config[Saving]
     if saving.save_n_epoch_ratio and saving.save_every_n_epochs:
-        yield warning("save_every_n_epochs", "It has no effect, because save_n_epoch_ratio is given too.", "Keep one of them.")
+        yield warning(
+            "save_every_n_epochs", "It has no effect, because save_n_epoch_ratio is given too.", "Keep one of them.", {"save_every_n_epochs": None}
+        )
 
 
 def keeping_needs_saving(config: Config) -> Iterator[Problem]:
     """What is not saved along the way cannot be pruned."""
     saving = config[Saving]
     if saving.save_last_n_epochs and not (saving.save_every_n_epochs or saving.save_n_epoch_ratio):
-        yield warning("save_last_n_epochs", "It has no effect: nothing is saved by epochs.", "Set save_every_n_epochs too.")
+        yield warning(
+            "save_last_n_epochs", "It has no effect: nothing is saved by epochs.", "Set save_every_n_epochs too.", {"save_every_n_epochs": 1}
+        )
     if saving.save_last_n_steps and not saving.save_every_n_steps:
         yield warning("save_last_n_steps", "It has no effect: nothing is saved by steps.", "Set save_every_n_steps too.")
 
@@ -117,7 +126,7 @@ def state_files_need_saving(config: Config) -> Iterator[Problem]:
     state = config[State]
     for name in were_given(config, "save_last_n_epochs_state", "save_last_n_steps_state"):
         if getattr(state, name) and not state.save_state:
-            yield warning(name, "It has no effect: no states are saved.", "Set save_state too.")
+            yield warning(name, "It has no effect: no states are saved.", "Set save_state too.", {"save_state": True})
 
 
 def saved_precision_fits(config: Config) -> Iterator[Problem]:
@@ -159,7 +168,7 @@ def a_repository_is_named(config: Config) -> Iterator[Problem]:
             if getattr(hub, name):
                 yield warning(name, "It has no effect: no repository is named.", "Give huggingface_repo_id, or leave it out.")
     if hub.save_state_to_huggingface and not (config[State].save_state or config[State].save_state_on_train_end):
-        yield warning("save_state_to_huggingface", "It has no effect: no states are saved.", "Set save_state too.")
+        yield warning("save_state_to_huggingface", "It has no effect: no states are saved.", "Set save_state too.", {"save_state": True})
     resume = config[State].resume
     if hub.resume_from_huggingface and not (resume and len(resume.split(":")[0].strip("/").split("/")) > 2 and resume.count(":") < 3):
         yield error("resume_from_huggingface", f"resume names no folder of a repository: {resume!r}.", "Write it as owner/name/folder.")
@@ -169,7 +178,7 @@ def a_start_is_stated_once(config: Config) -> Iterator[Problem]:
     """kohya: a step counts before an epoch, and without either there is nothing to skip to."""
     training = config[Training]
     if training.initial_step is not None and training.initial_epoch is not None:
-        yield warning("initial_epoch", "It has no effect, because initial_step is given too.", "Keep one of them.")
+        yield warning("initial_epoch", "It has no effect, because initial_step is given too.", "Keep one of them.", {"initial_epoch": None})
     if training.skip_until_initial_step and training.initial_step is None and training.initial_epoch is None:
         yield warning("skip_until_initial_step", "It has no effect without a step to begin at; a resumed run skips anyway.", "Set initial_step.")
     for name in ("initial_step", "initial_epoch"):

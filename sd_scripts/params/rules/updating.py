@@ -32,7 +32,12 @@ def early_updates_fit(config: Config) -> Iterator[Problem]:
     on = config[Optimizer].fused_backward_pass
     groups = config[GroupedUpdate].fused_optimizer_groups if GroupedUpdate in config else None
     if on and groups:
-        yield error("fused_optimizer_groups", "fused_backward_pass updates each weight on its own already.", "Keep one of them.")
+        yield error(
+            "fused_optimizer_groups",
+            "fused_backward_pass updates each weight on its own already.",
+            "Keep one of them.",
+            {"fused_optimizer_groups": None},
+        )
     if on or groups:
         for message, fix in obstacles_to_early_updates(config):
             yield error("fused_backward_pass" if on else "fused_optimizer_groups", message, fix)
