@@ -79,6 +79,8 @@ ROWS: dict[str, Row] = {
     "bucket_reso_steps": Row("plan", 128, TALL),
     "bucket_no_upscale": Row("plan", given=TALL),
     "random_crop": Row("losses"),
+    "face_crop_aug_range": Row("losses", "1.2,3.0", {"enable_bucket": False, "train_data_dir": lambda stock: stock.face_pictures}),
+    "debug_dataset": Row("files"),
     "resize_interpolation": Row("losses", "nearest"),
     "flip_aug": Row("losses"),
     "color_aug": Row("losses"),

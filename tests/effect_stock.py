@@ -74,6 +74,16 @@ class Stock:
         return folder.parent
 
     @cached_property
+    def face_pictures(self) -> Path:
+        """A folder with a folder of pictures whose names tell of a face."""
+        folder = self.folder / "faces" / "2_cat"
+        folder.mkdir(parents=True)
+        for number, path in enumerate(sorted(self.two_pictures.rglob("*.png"))):
+            with Image.open(path) as picture:
+                picture.resize((160, 160)).save(folder / f"{number}_90_60_60_80.png")
+        return folder.parent
+
+    @cached_property
     def metadata(self) -> Path:
         """A metadata file for the plain pictures."""
         return self._written("metadata.json", json.dumps({str(number): {"caption": f"thing {number}"} for number in range(4)}))

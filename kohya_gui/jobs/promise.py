@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from sd_scripts.params.config import Config
+from sd_scripts.params.dataset import Folders
 from sd_scripts.params.saving import Saving, State
 from sd_scripts.survey.outputs import STATE_SUFFIX, embedding_beside, epoch_stem, last_stem, step_stem, weights_ending
 
@@ -37,8 +38,11 @@ class SavePoints(Protocol):
 def promise(config: Config, plan: SavePoints | None) -> tuple[Promised, ...]:
     """What `config` will leave in its output folder.
 
-    Without a plan (the step count is not known) only the final files are named. Names: docs/compatibility.md, "Names of files".
+    A run that only shows its dataset promises nothing. Without a plan (the step count is not known) only the final files are named.
+    Names: docs/compatibility.md, "Names of files".
     """
+    if config[Folders].debug_dataset:
+        return ()
     saving, state = config[Saving], config[State]
     folder = output_folder(config)
     extension = weights_ending(config)

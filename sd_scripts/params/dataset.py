@@ -39,7 +39,10 @@ class Folders:
         advanced=False,
     )
     dataset_class: str | None = param(
-        None, "Dotted path of a dataset class of your own.", unavailable=f"{NOT_YET}: datasets are read by the trainer's own loader only."
+        None,
+        "Dotted path of a dataset class of your own.",
+        unavailable="such a class hands over finished batches, past buckets, caches and the count of steps. Let it write a metadata file (in_json) "
+        "instead.",
     )
     cache_info: bool = param(
         False,
@@ -47,7 +50,9 @@ class Folders:
         unavailable=f"{NOT_YET}: only headers are read at start, which takes seconds for many thousand pictures.",
     )
     debug_dataset: bool = param(
-        False, "Show the pictures and captions instead of training.", unavailable=f"{NOT_YET}: it comes with a page for the dataset."
+        False,
+        "Draw the first batches as they would be trained on, with their captions, into the output folder, and end without loading the model.",
+        label="Show the dataset only",
     )
 
 

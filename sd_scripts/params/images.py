@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sd_scripts.params.reasons import NOT_YET
 from sd_scripts.params.spec import param, section
 
 
@@ -61,7 +60,11 @@ class Images:
         False, "Cut a different part of a picture each time instead of the centre. Not possible with cached latents.", when={"cache_latents": False}
     )
     face_crop_aug_range: str | None = param(
-        None, "Crop around faces, by a factor from this range.", unavailable=f"{NOT_YET}: crop faces beforehand, or use buckets."
+        None,
+        "Cut pictures around a face so that the cut is this many times as large, drawn anew each time: 2.0,4.0. Names tell where the face is: "
+        "name_x_y_width_height.png, its centre and size in pixels. Not with buckets or cached latents.",
+        label="Cut around faces",
+        when={"enable_bucket": False},
     )
 
 

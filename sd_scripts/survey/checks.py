@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from sd_scripts.params.cache import Cache
 from sd_scripts.params.check import check
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
+from sd_scripts.params.network import Network
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import Saving
@@ -18,8 +19,10 @@ from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.text_cache import TextCache
 from sd_scripts.survey.blueprint import Blueprint, CaptionRules, Dataset, Subset, read_blueprint
 from sd_scripts.survey.curves import SHAPES, make_curve
+from sd_scripts.survey.dataset_options import PRESERVES
+from sd_scripts.survey.faces import face_of
 from sd_scripts.survey.header import Header, ModelFacts
-from sd_scripts.survey.items import Progress, Scan, scan
+from sd_scripts.survey.items import Item, Progress, Scan, scan
 from sd_scripts.survey.learnt_word import word_problems
 from sd_scripts.survey.masks import mask_problems
 from sd_scripts.survey.model_checks import other_weights, read_model
@@ -164,8 +167,31 @@ def _plan_problems(config: Config, plan: Plan) -> Iterator[Problem]:
 def _blueprint_problems(config: Config, blueprint: Blueprint) -> Iterator[Problem]:
     for dataset in blueprint.datasets:
         yield from _sizes(dataset, config)
+        yield from _adapter_alone(dataset, config)
         for subset in dataset.subsets:
             yield from _subset(subset, config, blueprint.field_of(subset))
+            if subset.face_crop_aug_range:
+                yield from _faces(subset, dataset, config)
+
+
+def _adapter_alone(dataset: Dataset, config: Config) -> Iterator[Problem]:
+    """What has a meaning only where there is an adapter, whose strength can be changed."""
+    if Network in config:
+        return
+    if dataset.network_multiplier != 1:
+        fix = "Leave it out; num_repeats says how much pictures count."
+        yield error("dataset_config", f"network_multiplier {dataset.network_multiplier:g}: there is no adapter in this training.", fix)
+    if any(subset.diff_output_preservation for subset in dataset.subsets):
+        message = f"{PRESERVES}: a model that is trained itself does not know any more what it predicted before."
+        yield error("dataset_config", message, "Leave it out, or train a LoRA.")
+
+
+def _faces(subset: Subset, dataset: Dataset, config: Config) -> Iterator[Problem]:
+    option, name = "face_crop_aug_range", subset.image_dir.name
+    if dataset.enable_bucket:
+        yield error(option, f"{name}: buckets keep a picture's shape and cut nothing out.", "Turn off enable_bucket or this.", {option: None})
+    if config[Cache].cache_latents or config[Cache].cache_latents_to_disk:
+        yield error(option, f"{name}: cached latents cannot be cut anew.", "Turn off cache_latents or this.", {option: None})
 
 
 def _sizes(dataset: Dataset, config: Config) -> Iterator[Problem]:
@@ -194,10 +220,20 @@ def _picture_problems(blueprint: Blueprint, found: Scan) -> Iterator[Problem]:
         if cut and not dataset.enable_bucket:
             message = f"It is off: {cut:,} of {len(sizes):,} pictures have another shape than {width}×{height} and lose their edges."
             yield warning("enable_bucket", message, "Turn it on to keep each picture's shape.", {"enable_bucket": True})
+        yield from _nameless(dataset, [item for item in found.items if item.dataset == index])
         small = sum(size[0] * size[1] < width * height * _MUCH_SMALLER for size in sizes)
         if small and not (dataset.enable_bucket and dataset.bucket_no_upscale):
             message = f"{small:,} of {len(sizes):,} pictures have less than half the pixels of {width}×{height}: they are enlarged and look soft."
             yield warning("resolution", message, "Use larger pictures, a smaller resolution, or bucket_no_upscale.")
+
+
+def _nameless(dataset: Dataset, items: Sequence[Item]) -> Iterator[Problem]:
+    """Pictures that are to be cut around faces, and whose names tell of none."""
+    wanted = [item for item in items if dataset.subsets[item.subset].face_crop_aug_range]
+    without = [item for item in wanted if face_of(item.path) is None]
+    if without:
+        message = f"{len(without):,} of {len(wanted):,} names tell of no face, such as {without[0].path.name}: those pictures are cut in the middle."
+        yield warning("face_crop_aug_range", message, "Name them like cat_310_220_96_110.png: centre and size of the face in pixels.")
 
 
 def _subset(subset: Subset, config: Config, field: str) -> Iterator[Problem]:

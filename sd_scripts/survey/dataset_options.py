@@ -18,6 +18,7 @@ from sd_scripts.params.resolution import parse_resolution
 from sd_scripts.params.values import nearest, typed
 from sd_scripts.survey.buckets import adjust_limits
 from sd_scripts.survey.datasets import CaptionRules, Dataset, Size, Subset
+from sd_scripts.survey.faces import range_of
 
 Scope = Literal["general", "dataset", "subset"]
 
@@ -48,12 +49,8 @@ KEYS_OF: dict[Scope, tuple[str, ...]] = {
     "dataset": (*DATASET_KEYS, *SHARED_KEYS, "subsets"),
     "subset": SHARED_KEYS + SUBSET_KEYS,
 }
-_NOT_YET = {
-    "network_multiplier": 1.0,
-    "custom_attributes": {},
-    "face_crop_aug_range": None,
-}
-"""Keys whose effect does not exist yet, with the value that asks for nothing."""
+PRESERVES = "diff_output_preservation"
+"""The custom attribute that has an effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,7 @@ def from_command_line(config: Config) -> dict[str, Any]:
         values["alpha_mask"] = config[Masks].alpha_mask
     if values["resolution"] is not None:
         values["resolution"] = size_of(values["resolution"])
+    values["face_crop_aug_range"] = faces_of(values.get("face_crop_aug_range"))
     return values
 
 
@@ -104,10 +102,16 @@ def _misplaced(key: str, place: Place) -> ConfigError:
 
 
 def _typed(key: str, value: object, place: Place, config: Config) -> object:
-    if key in _NOT_YET:
-        if value != _NOT_YET[key]:
-            raise place.error(key, f"{value!r} is refused: not available yet.", "Leave it out.")
-        return value
+    if key == "network_multiplier":
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise place.error(key, f"{value!r} is not a number.")
+        if not value:
+            raise place.error(key, "0 switches the adapter off, so that these pictures would teach nothing.", "Leave the dataset out.")
+        return float(value)
+    if key == "custom_attributes":
+        return _custom_attributes(value, place)
+    if key == "face_crop_aug_range":
+        return _placed(key, place, faces_of, value)
     if key == "resolution":
         return _placed(key, place, size_of, value)
     if key in SUBSET_KEYS:
@@ -121,6 +125,33 @@ def _typed(key: str, value: object, place: Place, config: Config) -> object:
     if problem is not None and problem.severity == "error":
         raise place.error(key, problem.message, problem.fix)
     return made if made is not None else parameter.default
+
+
+def _custom_attributes(value: object, place: Place) -> dict[str, bool]:
+    """Attributes that nobody would read are refused, not carried along in silence."""
+    if not isinstance(value, dict):
+        raise place.error("custom_attributes", f"{value!r} is not a table.", f"Write custom_attributes.{PRESERVES} = true.")
+    for name, item in value.items():
+        if name != PRESERVES:
+            raise place.error("custom_attributes", f"nothing reads {name!r}.", f"{PRESERVES} is the one that has an effect.")
+        if not isinstance(item, bool):
+            raise place.error("custom_attributes", f"{name} is {item!r}, not true or false.")
+    return value
+
+
+def faces_of(value: object) -> tuple[float, float] | None:
+    """The range of `face_crop_aug_range` from "2.0,4.0" or [2, 4]; None for none.
+
+    Raises:
+        ConfigError: that is no range.
+    """
+    if value in (None, ""):
+        return None
+    try:
+        return range_of(",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+    except ValueError:
+        fix = "Write the smallest and the largest factor, such as 2.0,4.0."
+        raise ConfigError("face_crop_aug_range", f"{value!r} is no range.", fix=fix) from None
 
 
 def _placed(key: str, place: Place, read: Any, value: object) -> object:
@@ -141,7 +172,8 @@ def size_of(value: object) -> Size:
 
 def make_subset(folder: Path, values: Mapping[str, Any]) -> Subset:
     """A subset from its folder and the values of all keys that apply to it."""
-    own = _own(Subset, values, but=("captions", "image_dir"))
+    attributes = values.get("custom_attributes") or {}
+    own = _own(Subset, {**values, PRESERVES: attributes.get(PRESERVES, False)}, but=("captions", "image_dir"))
     return Subset(image_dir=folder, captions=CaptionRules(**_own(CaptionRules, values)), **own)
 
 

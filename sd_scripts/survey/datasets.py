@@ -38,8 +38,9 @@ class CaptionRules:
 class Subset:
     """One folder of pictures with its own options. `image_dir` exists. `class_tokens` is the caption of a picture without one.
 
-    `conditioning_data_dir` holds a mask for each picture. With a `metadata_file` its pictures and captions are those of that file, and `image_dir` is
-    where the paths in it begin.
+    `face_crop_aug_range` cuts pictures whose names tell of a face around it, see `faces`. With `diff_output_preservation` the pictures teach what
+    the model predicted before training. `conditioning_data_dir` holds a mask for each picture. With a `metadata_file` its pictures and captions are
+    those of that file, and `image_dir` is where the paths in it begin.
     """
 
     image_dir: Path
@@ -51,6 +52,8 @@ class Subset:
     flip_aug: bool = False
     color_aug: bool = False
     random_crop: bool = False
+    face_crop_aug_range: tuple[float, float] | None = None
+    diff_output_preservation: bool = False
     resize_interpolation: str | None = None
     cache_info: bool = False
     alpha_mask: bool = False
@@ -68,7 +71,7 @@ class Dataset:
     """Subsets that share a batch size and a resolution. A batch never mixes datasets, nor buckets.
 
     `resolution` is (width, height). `min_bucket_reso` and `max_bucket_reso` are already multiples of `bucket_reso_steps`; like it and
-    `bucket_no_upscale` they mean nothing unless `enable_bucket`.
+    `bucket_no_upscale` they mean nothing unless `enable_bucket`. `network_multiplier` is the adapter's strength while these pictures are trained on.
     """
 
     resolution: Size
@@ -81,6 +84,7 @@ class Dataset:
     resize_interpolation: str | None = None
     validation_split: float = 0.0
     validation_seed: int | None = None
+    network_multiplier: float = 1.0
     subsets: tuple[Subset, ...] = ()
 
 

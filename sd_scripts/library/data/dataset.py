@@ -19,6 +19,7 @@ from sd_scripts.survey.buckets import BucketChoice, choose, size_crop
 from sd_scripts.survey.caption_variants import chosen_variant
 from sd_scripts.survey.captions import process_caption
 from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
+from sd_scripts.survey.faces import cut_around, face_of
 from sd_scripts.survey.items import Item
 from sd_scripts.survey.masks import MaskSource
 from sd_scripts.survey.randomness import seed_for
@@ -46,6 +47,8 @@ class Batch:
         masks: (batch, 1, height, width), uint8: 255 is learned, 0 is not; None where no picture of the run has one.
         inpaint_masks: (batch, 1, height, width), uint8: 255 is to be filled in, 0 is shown; None unless the dealer gives them.
         conditioning: (batch, 3, height, width), uint8, the pictures of `conditioning_data_dir`; None unless the dealer gives them.
+        preserved: whether each teaches what the model predicted before training, by its subset's `diff_output_preservation`.
+        multiplier: strength of the adapter for this batch.
     """
 
     plan: GlobalBatch
@@ -62,6 +65,8 @@ class Batch:
     masks: Tensor | None = None
     inpaint_masks: Tensor | None = None
     conditioning: Tensor | None = None
+    preserved: tuple[bool, ...] = ()
+    multiplier: float = 1.0
 
     def pin_memory(self) -> Batch:
         """The same with its tensors in page-locked memory, from which an accelerator copies without waiting."""
@@ -107,8 +112,7 @@ class Listing:
         Raises:
             DataError: the file cannot be read.
         """
-        choice = self.choice(item)
-        image = crop(resize(load_image(item.path), choice.resized, self.interpolation(item)), choice.bucket, crop_random)
+        image = self._cut(item, load_image(item.path), self.interpolation(item), crop_random)
         if color_random is not None:
             image = change_color(image, color_random)
         return to_pixels(image[:, ::-1] if flip else image)
@@ -151,9 +155,18 @@ class Listing:
 
     def _beside(self, item: Item, image: np.ndarray, *, crop_random: Random | None, flip: bool) -> Tensor:
         """What belongs to `item` pixel by pixel, (height, width) or (height, width, 3), as the picture itself is shown: (channels, height, width)."""
-        choice = self.choice(item)
-        image = crop(resize(image, choice.resized, None), choice.bucket, crop_random)
+        image = self._cut(item, image, None, crop_random)
         return to_pixels(np.atleast_3d(image[:, ::-1] if flip else image))
+
+    def _cut(self, item: Item, image: np.ndarray, interpolation: str | None, random: Random | None) -> np.ndarray:
+        """Scaled and cut to the bucket: in the middle, anywhere, or around a face. `random` draws alike for all that belongs to one picture."""
+        subset, choice = self.subset(item), self.choice(item)
+        face = face_of(item.path) if subset.face_crop_aug_range else None
+        if face is None or subset.face_crop_aug_range is None or random is None:
+            return crop(resize(image, choice.resized, interpolation), choice.bucket, random if subset.random_crop else None)
+        cut = cut_around(face, item.size, choice.bucket, subset.face_crop_aug_range, random=random, anywhere=subset.random_crop)
+        width, height = choice.bucket
+        return resize(image, cut.resized, interpolation)[cut.top : cut.top + height, cut.left : cut.left + width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +232,9 @@ class Dealer:
         text = self.cached_texts(captions) if self.cached_texts is not None else None
         loss_weights = torch.tensor(weights, dtype=torch.float32)
         batch = Batch(plan, share.entries, items, indices, captions, flipped, loss_weights, sizes, pixels, latents, text)
-        return replace(batch, **self._beside_pictures(batch))
+        preserved = tuple(self.listing.subset(item).diff_output_preservation for item in items)
+        multiplier = self.listing.dataset(items[0]).network_multiplier
+        return replace(batch, preserved=preserved, multiplier=multiplier, **self._beside_pictures(batch))
 
     def _share(self, plan: GlobalBatch) -> Share:
         return share_of(plan, rank=self.rank, processes=self.processes)
@@ -269,7 +284,8 @@ class Dealer:
 
     def _crop_random(self, item: Item, plan: GlobalBatch, index: int) -> Random | None:
         """The generator of a picture's cut, new each time it is asked for; None for the middle."""
-        return self._random("crop", plan, index) if self.listing.subset(item).random_crop else None
+        subset = self.listing.subset(item)
+        return self._random("crop", plan, index) if subset.random_crop or subset.face_crop_aug_range else None
 
     def _caption(self, item: Item, plan: GlobalBatch, index: int) -> str:
         subset = self.listing.subset(item)

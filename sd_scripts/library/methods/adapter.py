@@ -114,8 +114,9 @@ class Adapter:
             if group.name.startswith("textencoder"):
                 _train(group, step < stop)
 
-    def before_predict(self, timesteps: Tensor) -> None:
-        """T-LoRA: which ranks take part for each picture of the micro-batch."""
+    def before_predict(self, timesteps: Tensor, *, strength: float = 1.0) -> None:
+        """The adapter's strength for this micro-batch; T-LoRA: which ranks take part for each of its pictures."""
+        self._set_strength(strength)
         least = self.kinds.tlora_min_rank
         if least is None:
             return
@@ -137,8 +138,13 @@ class Adapter:
         self.adapter.train()
 
     def eval(self) -> None:
-        """Switch the adapter's dropouts off."""
+        """Switch the adapter's dropouts off, and its strength to that of its file."""
+        self._set_strength(1.0)
         self.adapter.eval()
+
+    def _set_strength(self, strength: float) -> None:
+        if self.adapter.multiplier != strength:
+            self.adapter.multiplier = strength
 
     @contextmanager
     def disabled(self) -> Generator[None]:

@@ -63,8 +63,13 @@ class Method(Protocol):
         """Called before the first forward of each optimizer step; `step` counts the steps that are done, so it starts at 0."""
         ...
 
-    def before_predict(self, timesteps: Tensor) -> None:
-        """Called before each prediction of a training step with the micro-batch's timesteps, (batch,)."""
+    def before_predict(self, timesteps: Tensor, *, strength: float = 1.0) -> None:
+        """Called before the captions of a micro-batch are encoded and its noise is predicted.
+
+        Args:
+            timesteps: those of the micro-batch, (batch,).
+            strength: the `network_multiplier` of its dataset.
+        """
         ...
 
     def after_step(self) -> Mapping[str, float]:

@@ -62,7 +62,7 @@ class Embedding:
     def before_step(self, step: int, plan: Plan) -> None:
         """Nothing is to be done."""
 
-    def before_predict(self, timesteps: Tensor) -> None:
+    def before_predict(self, timesteps: Tensor, *, strength: float = 1.0) -> None:
         """Nothing depends on the timestep."""
 
     def after_step(self) -> Mapping[str, float]:

@@ -73,7 +73,7 @@ class Finetune:
                     parameter.requires_grad_(False)
                     parameter.grad = None
 
-    def before_predict(self, timesteps: Tensor) -> None:
+    def before_predict(self, timesteps: Tensor, *, strength: float = 1.0) -> None:
         """Nothing depends on the timestep."""
 
     def after_step(self) -> Mapping[str, float]:

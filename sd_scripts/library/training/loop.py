@@ -27,8 +27,8 @@ def loop(run: Run) -> Outcome:
         latents = run.pictures(batch, draws)
         noised = family.add_noise(latents, draws)
         with run.model_context(batch):
+            method.before_predict(noised.timesteps, strength=batch.multiplier)
             text, conditions = run.text(batch), run.conditions(batch)
-            method.before_predict(noised.timesteps)
             model_pred = family.predict(noised, text, conditions)
             mask = run.mask(batch)
             target, preserving = run.preserved(batch, noised, text, conditions, model_pred=model_pred, mask=mask)

@@ -24,6 +24,7 @@ from sd_scripts.library.training.uploads import with_fetched_state
 from sd_scripts.params.cli import parse_args
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config
+from sd_scripts.params.dataset import Folders
 from sd_scripts.params.events import RUN_DIR_VARIABLE
 from sd_scripts.params.logging import Logging
 from sd_scripts.params.problem import Problem
@@ -31,6 +32,7 @@ from sd_scripts.params.saving import State
 from sd_scripts.survey.checks import survey
 
 TRAINER = "sd_scripts.library.training.session:train"
+SHOWER = "sd_scripts.library.training.shown_dataset:show_dataset"
 
 
 def main(script: str, *, family: str, method: str, argv: Sequence[str] | None = None) -> int:
@@ -76,15 +78,17 @@ def _train(script: str, argv: Sequence[str], report: Report, *, names: tuple[str
     refuse(found.problems, report)
     if found.plan is None or found.blueprint is None or found.scan is None:
         raise DataError("There is nothing to train on.", fix="Look at train_data_dir or dataset_config.")
+    showing = config[Folders].debug_dataset
     config = with_fetched_state(config)
-    _refuse_to_overwrite(config, epochs=found.plan.epochs)
+    if not showing:
+        _refuse_to_overwrite(config, epochs=found.plan.epochs)
     report.event("plan", plan=found.plan.as_dict())
     for line in found.plan.formula():
         report.say(line)
     for row in found.adapter.rows if found.adapter else ():
         report.say(row.line())
     report.phase("loading")
-    trainer: Callable[[Request, Report], Outcome] = pkgutil.resolve_name(TRAINER)
+    trainer: Callable[[Request, Report], Outcome] = pkgutil.resolve_name(SHOWER if showing else TRAINER)
     return trainer(Request(config, found.plan, found.blueprint, found.scan, *names), report)
 
 

@@ -16,6 +16,7 @@ from sd_scripts.library.methods.base import Method, Removable
 from sd_scripts.params.config import Config
 from sd_scripts.params.loss import Loss
 from sd_scripts.params.preservation import OutputPreservation
+from sd_scripts.survey.blueprint import Blueprint
 
 Encode = Callable[[Sequence[str]], TextEmbeddings]
 
@@ -47,7 +48,7 @@ class Preservation:
         """
         target = noised.target
         outside = mask is not None and self.options.masked_prior_weight > 0
-        kept = [self.options.reg_output_preservation and item.is_reg for item in batch.items]
+        kept = [(self.options.reg_output_preservation and item.is_reg) or chosen for item, chosen in zip(batch.items, batch.preserved, strict=True)]
         added = self._class_losses(batch, noised, conditions)
         if not (outside or any(kept)):
             return target, added
@@ -87,11 +88,14 @@ def in_place_of(trigger: str, word: str, caption: str) -> str | None:
     return changed if count else None
 
 
-def make_preservation(config: Config, family: Family, method: Method, encode: Encode, *, trained_text: bool) -> Preservation | None:
-    """What the options ask to preserve; None where they ask for nothing."""
+def make_preservation(
+    config: Config, family: Family, method: Method, encode: Encode, *, trained_text: bool, blueprint: Blueprint
+) -> Preservation | None:
+    """What the options and the folders of `blueprint` ask to preserve; None where they ask for nothing."""
     if OutputPreservation not in config or not isinstance(method, Removable):
         return None
     options = config[OutputPreservation]
-    if not (options.preservation_class or options.reg_output_preservation or options.masked_prior_weight):
+    chosen = any(subset.diff_output_preservation for dataset in blueprint.datasets for subset in dataset.subsets)
+    if not (options.preservation_class or options.reg_output_preservation or options.masked_prior_weight or chosen):
         return None
     return Preservation(options, config[Loss], family, method, encode, trained_text)

@@ -154,7 +154,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
         method=method,
         pictures=Pictures(family, dealer, runtime.device, keep=cache is None and can_keep(listing, plan, FAMILIES[config.command.family])),
         texts=captions,
-        preservation=make_preservation(config, family, method, captions, trained_text=plan.text_changes),
+        preservation=make_preservation(config, family, method, captions, trained_text=plan.text_changes, blueprint=listing.blueprint),
         updater=updater,
         runtime=runtime,
         report=report,

@@ -19,6 +19,7 @@ from sd_scripts.library.weights_file import read_weights
 from sd_scripts.params.cli import parse_args
 from sd_scripts.params.commands import command
 from sd_scripts.params.loss import Loss
+from sd_scripts.survey.blueprint import Blueprint
 from sd_scripts.survey.items import Item
 
 CAPTIONS = ("a photo of sks", "a photo of a dog")
@@ -42,14 +43,15 @@ class Setting:
         with torch.no_grad():
             for parameter in self.method.trainable():
                 parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-        self.preservation = make_preservation(config, self.family, self.method, self.family.encode_text, trained_text=True)
+        self.preservation = make_preservation(config, self.family, self.method, self.family.encode_text, trained_text=True, blueprint=Blueprint(()))
 
     def predict(self, captions) -> torch.Tensor:
         return self.family.predict(self.noised, self.family.encode_text(captions), self.conditions).detach()
 
     def batch(self) -> Batch:
         items = tuple(cast(Item, FakeItem(is_reg)) for is_reg in (False, True))
-        return Batch(None, (0, 1), items, (0, 1), CAPTIONS, (False, False), torch.ones(2), self.conditions.sizes, None, None)
+        weights, sizes = torch.ones(2), self.conditions.sizes
+        return Batch(None, (0, 1), items, (0, 1), CAPTIONS, (False, False), weights, sizes, None, None, preserved=(False, False))
 
     def __call__(self):
         assert self.preservation is not None
