@@ -2,7 +2,7 @@
 
     python setup.py                  install, or complete an interrupted installation
     python setup.py repair           put back what is missing or broken
-    python setup.py extras NAME ...  optional parts: optimizers, lycoris, logging
+    python setup.py extras NAME ...  optional parts: optimizers, lycoris, logging, pictures
     python setup.py test [ARGS]      install what the tests need and run them all (ARGS go to pytest)
 
     --torch cpu|cu126|cu128|cu130|rocm|xpu|default   the torch build, instead of the one that fits this machine
@@ -34,6 +34,7 @@ PYTHONS = ((3, 11), (3, 13))
 EXTRAS = {
     "optimizers": ["-r", "requirements-optim.txt"],
     "lycoris": ["-r", "requirements-lycoris.txt"],
+    "pictures": ["-r", "requirements-pictures.txt"],
     "logging": ["-r", "requirements-logging.txt"],
 }
 
@@ -223,7 +224,7 @@ def test(words: Sequence[str]) -> int:
     """Install what the tests need, then lint, check types and run the whole suite; returns the exit code."""
     install()
     state = _state()
-    wanted = _digest("requirements-dev.txt", "requirements-optim.txt", "requirements-lycoris.txt", "requirements-logging.txt")
+    wanted = _digest("requirements-dev.txt", *(f"requirements-{part}.txt" for part in ("optim", "lycoris", "logging", "pictures")))
     if state["steps"].get("dev") != wanted:
         with _step("requirements-dev.txt"):
             _pip("-r", "requirements-dev.txt", "-c", str(_constraints()))

@@ -24,5 +24,5 @@ def read_blueprint(config: Config) -> Blueprint:
     """
     made = datasets_of_file(config) if config[Folders].dataset_config else datasets_of_folders(config)
     if not any(not subset.is_reg for dataset in made.datasets for subset in dataset.subsets):
-        raise DataError("There are no pictures to train on.", fix="Name a folder with .png, .jpg, .webp or .bmp files.")
+        raise DataError("There are no pictures to train on.", fix="Name a folder with .png, .jpg, .webp, .avif, .jxl or .bmp files.")
     return made

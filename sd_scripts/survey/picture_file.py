@@ -1,7 +1,7 @@
 """What a picture file says about itself in its first and last bytes: size, orientation, kind of pixels, whether it ends. Nothing is decoded.
 
-PNG, JPEG, WebP and BMP are read here; every other format, and every file whose end looks wrong, is left to Pillow. A folder of 100,000
-pictures is read in seconds this way.
+PNG, JPEG, WebP and BMP are read here, JPEG XL in `modern_pictures`. AVIF's head is Pillow's matter, and so is, whole, every other format and every
+file whose end looks wrong. A folder of 100,000 pictures is read in seconds this way.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sd_scripts.errors import DataError
 from sd_scripts.survey.datasets import Size
+from sd_scripts.survey.modern_pictures import CODESTREAM, CONTAINER, boxes_are_whole, is_upright, jxl_facts, need_jxl, open_picture
 
 ODD_KINDS = {
     "animated": "has several frames; only the first is used",
@@ -56,7 +57,7 @@ def read_picture(path: Path) -> PictureHeader:
     """
     try:
         with path.open("rb") as file:
-            seen = _read(file)
+            seen = _read(file, path)
     except OSError as reason:
         raise DataError(f"The file cannot be read ({reason.strerror or reason}).", fix="Check that it exists and may be read.", path=path) from reason
     except (struct.error, IndexError, ValueError):
@@ -67,7 +68,7 @@ def read_picture(path: Path) -> PictureHeader:
     return PictureHeader((height, width) if seen.orientation in _TURNED else (width, height), seen.oddities)
 
 
-def _read(file: BinaryIO) -> _Seen | None:
+def _read(file: BinaryIO, path: Path) -> _Seen | None:
     start = file.read(32)
     if not start:
         raise ValueError("empty")
@@ -79,7 +80,24 @@ def _read(file: BinaryIO) -> _Seen | None:
         return _webp(file, start)
     if start.startswith(b"BM"):
         return _bmp(file, start)
+    if start.startswith((CODESTREAM, CONTAINER)):
+        return _jxl(file, path)
+    if start[4:8] == b"ftyp" and boxes_are_whole(file):
+        return _head(path)
     return None
+
+
+def _jxl(file: BinaryIO, path: Path) -> _Seen:
+    size, animated, complete = jxl_facts(file)
+    need_jxl(path)
+    return _Seen(size, 0, ("animated",) if animated else (), complete)
+
+
+def _head(path: Path) -> _Seen:
+    """What Pillow finds without decoding."""
+    with open_picture(path) as image:
+        oddities = ("animated",) if getattr(image, "n_frames", 1) > 1 else ()
+        return _Seen(image.size, image.getexif().get(_EXIF_ORIENTATION, 1), oddities)
 
 
 def _decoded(path: Path) -> _Seen:
@@ -87,14 +105,15 @@ def _decoded(path: Path) -> _Seen:
     if path.stat().st_size == 0:
         raise DataError("The file is empty (0 bytes).", fix="Replace it or take it out of the folder.", path=path)
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             oddities = ("animated",) if getattr(image, "n_frames", 1) > 1 else ()
             kind = {"CMYK": "CMYK", "I;16": "16 bit", "I": "16 bit", "P": "palette"}.get(image.mode)
-            seen = _Seen(image.size, image.getexif().get(_EXIF_ORIENTATION, 1), oddities + ((kind,) if kind else ()))
+            orientation = 1 if is_upright(image) else image.getexif().get(_EXIF_ORIENTATION, 1)
+            seen = _Seen(image.size, orientation, oddities + ((kind,) if kind else ()))
             image.load()
     except UnidentifiedImageError:
         raise DataError("The file is no picture that can be read.", fix="Replace it or take it out of the folder.", path=path) from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as reason:
+    except (OSError, RuntimeError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as reason:
         raise DataError(
             f"The picture is damaged or breaks off after {path.stat().st_size:,} bytes ({reason}).",
             fix="Replace it or take it out of the folder.",

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sd_scripts.errors import ConfigError, DataError
+from sd_scripts.survey.modern_pictures import is_upright, open_picture
 
 COLOR_CHANGE_RATE = 0.33
 """Share of pictures whose colours change under `color_aug`; half of these by hue, half by gamma (docs/compatibility.md, "Pictures")."""
@@ -38,12 +39,11 @@ def load_image(path: Path) -> np.ndarray:
         DataError: the file is gone, cut off, or no picture; it names the file.
     """
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.array(_to_rgb(upright), dtype=np.uint8)
+        with open_picture(path) as image:
+            return np.array(_to_rgb(_upright(image)), dtype=np.uint8)
     except UnidentifiedImageError as error:
         raise DataError("This is not a picture that can be read.", fix="Replace it or take it out of the folder.", path=path) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"The picture cannot be read: {error}.", fix="Replace it or take it out of the folder.", path=path) from error
 
 
@@ -55,12 +55,16 @@ def load_mask(path: Path) -> np.ndarray:
 def load_alpha(path: Path) -> np.ndarray | None:
     """How opaque each pixel of a picture is, (height, width), uint8, after EXIF rotation; None for one without transparency. Raises DataError."""
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             if not image.has_transparency_data:
                 return None
-            return np.array(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return np.array(_upright(image).convert("RGBA").getchannel("A"), dtype=np.uint8)
+    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"The picture cannot be read: {error}.", fix="Replace it or take it out of the folder.", path=path) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return image if is_upright(image) else ImageOps.exif_transpose(image)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
