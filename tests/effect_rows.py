@@ -81,6 +81,7 @@ ROWS: dict[str, Row] = {
     "random_crop": Row("losses"),
     "face_crop_aug_range": Row("losses", "1.2,3.0", {"enable_bucket": False, "train_data_dir": lambda stock: stock.face_pictures}),
     "debug_dataset": Row("files"),
+    "cache_info": Row("said", given={"train_data_dir": lambda stock: stock.spoilt_pictures}),
     "resize_interpolation": Row("losses", "nearest"),
     "flip_aug": Row("losses"),
     "color_aug": Row("losses"),

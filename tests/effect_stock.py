@@ -74,6 +74,13 @@ class Stock:
         return folder.parent
 
     @cached_property
+    def spoilt_pictures(self) -> Path:
+        """A folder with a folder of pictures in which a file of another kind has the name of the one that `cache_info` writes."""
+        folder = effect_runs.draw_pictures(self.folder / "spoilt" / "1_cat")
+        (folder / "metadata_cache.json").write_text("not a list", encoding="utf-8")
+        return folder.parent
+
+    @cached_property
     def face_pictures(self) -> Path:
         """A folder with a folder of pictures whose names tell of a face."""
         folder = self.folder / "faces" / "2_cat"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sd_scripts.params.reasons import NOT_YET
 from sd_scripts.params.spec import param, section
 
 
@@ -46,8 +45,7 @@ class Folders:
     )
     cache_info: bool = param(
         False,
-        "Write picture sizes and captions to a file in the picture folder, to start faster next time.",
-        unavailable=f"{NOT_YET}: only headers are read at start, which takes seconds for many thousand pictures.",
+        "Write picture sizes and captions to metadata_cache.json in the picture folder, to start faster next time. What changed since is read anew.",
     )
     debug_dataset: bool = param(
         False,

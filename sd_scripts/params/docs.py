@@ -12,7 +12,7 @@ from sd_scripts.params.spec import Parameter, Section
 INTRODUCTION = """# Options
 
 Names, types and defaults are those of kohya's trainers, so their config files and command lines work. Options marked *ours* are not known there.
-What is not available yet is refused with the reason given here, never passed over. This page is made from the declarations in `sd_scripts/params/`.
+What cannot work is refused with the reason given here, never passed over. This page is made from the declarations in `sd_scripts/params/`.
 """
 
 

@@ -10,13 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
+from sd_scripts.errors import TrainingError
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.survey.datasets import Blueprint
 from sd_scripts.survey.findings import findings
-from sd_scripts.survey.picture_folder import Item, Listing, Look, list_folder, look
+from sd_scripts.survey.info_file import write_info
+from sd_scripts.survey.picture_folder import Item, Listing, Look, info_of, list_folder, look
 from sd_scripts.survey.validation_split import split
 
-__all__ = ["Item", "Progress", "Scan", "SubsetCount", "scan"]
+__all__ = ["Item", "Progress", "Scan", "SubsetCount", "remember", "scan"]
 
 _CHUNK = 64
 _THREADS = 8
@@ -74,6 +76,22 @@ def scan(blueprint: Blueprint, *, on_progress: Progress | None = None) -> Scan:
     problems += _split_problems(train, aside, blueprint)
     balanced, unbalanced = _balance(train, blueprint)
     return Scan(tuple(balanced), tuple(problems + unbalanced), tuple(counts), tuple(aside))
+
+
+def remember(blueprint: Blueprint, found: Scan) -> list[Problem]:
+    """Write what `cache_info` asks for; what could not be written comes back as warnings. Folders with a metadata file have theirs already."""
+    problems = []
+    for d, dataset in enumerate(blueprint.datasets):
+        for s, subset in enumerate(dataset.subsets):
+            if not subset.cache_info or subset.metadata_file is not None:
+                continue
+            items = [item for item in (*found.items, *found.validation) if (item.dataset, item.subset) == (d, s)]
+            try:
+                listing = list_folder(d, s, subset)
+                write_info(subset.image_dir, [(item.path, info_of(item, listing)) for item in items])
+            except TrainingError as reason:
+                problems.append(warning("cache_info", reason.message, reason.fix))
+    return problems
 
 
 def _split_problems(train: Sequence[Item], aside: Sequence[Item], blueprint: Blueprint) -> list[Problem]:

@@ -13,11 +13,12 @@ from typing import Literal
 from sd_scripts.errors import DataError
 from sd_scripts.survey.caption_files import CaptionNames, read_caption
 from sd_scripts.survey.datasets import Size, Subset
+from sd_scripts.survey.info_file import Info, read_info
 from sd_scripts.survey.metadata_file import pictures_of, read_metadata
 from sd_scripts.survey.picture_file import PictureHeader, read_picture
 from sd_scripts.survey.picture_names import holds_pictures, is_picture, stem_of
 
-_REMEMBERED = 16384
+_REMEMBERED = 1 << 18
 _SAME_SHAPE = 0.02
 """Difference of aspect ratios, as a share, that rounding makes when a small mask is drawn for a large picture."""
 
@@ -45,7 +46,7 @@ class Listing:
     """A subset's folder as listed: names of pictures in order, caption files, how many other files of each extension, sub-folders with pictures.
 
     With a metadata file the names are those of the file, below the folder or absolute; `texts` holds their captions, and `unlisted` names pictures
-    of the folder that are not in it. `masks` has files by the pictures' names without ending.
+    of the folder that are not in it. `masks` has files by the pictures' names without ending, `known` what `cache_info` remembers, by path.
     """
 
     dataset: int
@@ -58,6 +59,7 @@ class Listing:
     texts: Mapping[str, str] | None = None
     unlisted: tuple[str, ...] = ()
     masks: Mapping[str, Path] = field(default_factory=dict)
+    known: Mapping[str, Info] = field(default_factory=dict)
 
 
 CaptionState = Literal["text", "blank", "missing", "broken"]
@@ -96,7 +98,8 @@ def list_folder(dataset: int, index: int, subset: Subset) -> Listing:
     others = Counter(name[len(stem_of(name)) :].lower() for name in files if not name.lower().endswith(extension.lower()))
     nested = tuple(name for name in sorted(folders) if holds_pictures(subset.image_dir / name))
     captions = CaptionNames.of(files, extension)
-    return Listing(dataset, index, subset, tuple(sorted(pictures)), captions, dict(others), nested, masks=_masks(subset))
+    known = read_info(subset.image_dir) if subset.cache_info else {}
+    return Listing(dataset, index, subset, tuple(sorted(pictures)), captions, dict(others), nested, masks=_masks(subset), known=known)
 
 
 def _of_metadata(dataset: int, index: int, subset: Subset, pictures: list[str]) -> Listing:
@@ -120,8 +123,9 @@ def look(listing: Listing, name: str) -> Look:
     """Read the header and the caption of the picture called `name`. Never raises for a bad file."""
     subset = listing.subset
     path = subset.image_dir / name
+    version, known = _version(path), listing.known.get(str(path))
     try:
-        header = _header(str(path), *_version(path))
+        header = known.header if known is not None and known.seen == version else _header(str(path), *version)
     except DataError as reason:
         return Look(name, errors=(_no_picture(listing, path) or reason,))
     text, state, errors = _text(listing, name)
@@ -129,6 +133,13 @@ def look(listing: Listing, name: str) -> Look:
     item = Item(path, header.size, caption, listing.index, listing.dataset, subset.num_repeats, subset.is_reg, mask)
     oddities, wrong = _mask_size(item)
     return Look(name, item, state, errors + wrong, header.oddities + oddities)
+
+
+def info_of(item: Item, listing: Listing) -> Info:
+    """What `cache_info` is to remember of a picture that was looked at. Raises DataError if it has gone bad since."""
+    version, name = _version(item.path), listing.captions.find(stem_of(item.path.name))
+    text = None if name is None else _version(listing.subset.image_dir / name)
+    return Info(_header(str(item.path), *version), version, item.caption, text)
 
 
 def _mask_size(item: Item) -> tuple[tuple[str, ...], tuple[DataError, ...]]:
@@ -164,8 +175,9 @@ def _text(listing: Listing, name: str) -> tuple[str, CaptionState, tuple[DataErr
     if caption_name is None:
         return "", "missing", ()
     path = listing.subset.image_dir / caption_name
+    version, known = _version(path), listing.known.get(str(listing.subset.image_dir / name))
     try:
-        text = _caption(str(path), *_version(path))
+        text = known.caption if known is not None and known.caption_seen == version else _caption(str(path), *version)
     except DataError as reason:
         return "", "broken", (reason,)
     return text, "text" if text else "blank", ()

@@ -30,6 +30,7 @@ from sd_scripts.params.logging import Logging
 from sd_scripts.params.problem import Problem
 from sd_scripts.params.saving import State
 from sd_scripts.survey.checks import survey
+from sd_scripts.survey.items import remember
 
 TRAINER = "sd_scripts.library.training.session:train"
 SHOWER = "sd_scripts.library.training.shown_dataset:show_dataset"
@@ -78,6 +79,8 @@ def _train(script: str, argv: Sequence[str], report: Report, *, names: tuple[str
     refuse(found.problems, report)
     if found.plan is None or found.blueprint is None or found.scan is None:
         raise DataError("There is nothing to train on.", fix="Look at train_data_dir or dataset_config.")
+    if report.main:
+        refuse(remember(found.blueprint, found.scan), report)
     showing = config[Folders].debug_dataset
     config = with_fetched_state(config)
     if not showing:
