@@ -8,7 +8,8 @@ from sd_scripts.params.spec import param, section
 
 FOR_DEEPSPEED = (
     "DeepSpeed would take the optimizer and the exchange of gradients from the trainer, and exact resuming with them. "
-    "For several GPUs use num_processes; to save memory gradient_checkpointing, full_bf16 with an 8-bit optimizer, or quantize_base or fused_backward_pass."
+    "For several GPUs use num_processes; to save memory gradient_checkpointing, fused_backward_pass, full_bf16 with an 8-bit optimizer, "
+    "or quantize_base."
 )
 
 
