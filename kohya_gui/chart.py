@@ -47,7 +47,7 @@ def line_chart(series: Sequence[Series], frame: Frame, *, title: str) -> Markup:
     x = _scale(x_low, x_high, frame.left, frame.width - frame.right)
     y = _scale(y_low, y_high, frame.height - frame.bottom, frame.top)
     grid = [_y_tick(value, y(value), frame) for value in nice_ticks(y_low, y_high, 4)]
-    grid += [_x_tick(value, x(value), frame) for value in nice_ticks(x_low, x_high, 6)]
+    grid += [_x_tick(value, x(value), frame) for value in nice_ticks(x_low, x_high, 6) if value == int(value)]
     marks = [
         tag("line", tag("title", label), x1=_n(x(at)), x2=_n(x(at)), y1=frame.top, y2=frame.height - frame.bottom, class_="mark")
         for at, label in frame.marks

@@ -11,6 +11,7 @@ from kohya_gui.text import Words, plural, size
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.config import Config
+from sd_scripts.params.noise import Timesteps
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem
 from sd_scripts.params.schedule import LRSchedule
@@ -18,15 +19,26 @@ from sd_scripts.survey.blueprint import Blueprint
 from sd_scripts.survey.checks import Report
 from sd_scripts.survey.curves import make_curve
 from sd_scripts.survey.items import Scan
+from sd_scripts.survey.memory import MemoryEstimate
 from sd_scripts.survey.plan import Plan
+from sd_scripts.survey.timestep_curves import TRAIN_TIMESTEPS, timestep_range, timestep_shares
 
 CURVE_POINTS = 120
 MOST_FOLDERS = 12
+TIMESTEP_PARTS = 50
 
 
-def plan_panel(config: Config, report: Report, problems: Sequence[Problem], words: Words) -> Markup:
-    """All of the panel. `problems` are everything known, the report's among them."""
-    parts = [_model(report), _pictures(report), _steps(report.plan), _curve(config, report.plan), problem_list(problems, config.command, words)]
+def plan_panel(config: Config, report: Report, problems: Sequence[Problem], words: Words, *, card_bytes: int | None = None) -> Markup:
+    """All of the panel. `problems` are everything known, the report's among them; `card_bytes` is the memory of the accelerator, if there is one."""
+    parts = [
+        _model(report),
+        _pictures(report),
+        _steps(report.plan),
+        _memory(report.memory, card_bytes),
+        _curve(config, report.plan),
+        _timesteps(config, report.plan),
+        problem_list(problems, config.command, words),
+    ]
     return join(tag("h2", "Plan"), parts)
 
 
@@ -65,7 +77,8 @@ def _model(report: Report) -> Markup:
     modules = f"about {size(adapter.file_bytes)} · {adapter.unet_modules + adapter.text_encoder_modules:,} layers" if adapter else ""
     return join(
         _row("Base model", " · ".join(fact for fact in facts if fact), found=True),
-        _row("LoRA file", modules, found=True) if modules else None,
+        _row("File", modules, found=True) if modules else None,
+        _row("File", f"about {size(report.file_bytes)}", found=True) if report.file_bytes else None,
         tag("ul", [tag("li", tag("span", row.line())) for row in adapter.rows], class_="folders small") if adapter else None,
     )
 
@@ -120,6 +133,42 @@ def _curve(config: Config, plan: Plan | None) -> Markup | None:
         title=f"Learning rate over {plan.total_steps:,} steps, at most {rate:g}",
     )
     return tag("figure", tag("figcaption", "Learning rate", class_="small soft"), chart)
+
+
+def _memory(memory: MemoryEstimate | None, card_bytes: int | None) -> Markup | None:
+    """The estimate with its parts; a card that is too small is said so."""
+    if memory is None:
+        return None
+    parts = (
+        ("weights that stay as they are", memory.frozen),
+        ("what learns, with gradients and optimizer", memory.trained),
+        ("what a step keeps for its backward pass", memory.activations),
+        ("driver and rests", memory.rest),
+    )
+    short = card_bytes is not None and memory.total > card_bytes
+    words = f"about {size(memory.total)}" + (f" of {size(card_bytes)}" if card_bytes else "")
+    rows = [tag("li", tag("span", name), tag("span", size(value), class_="num")) for name, value in parts]
+    advice = "More than the card has. Gradient checkpointing, a smaller batch or 16-bit precision need less." if short else None
+    return join(
+        tag("details", tag("summary", _row("Memory", words, found=not short)), tag("ul", rows, class_="folders small"), class_="estimate"),
+        tag("p", advice, class_="told warn small") if advice else None,
+    )
+
+
+def _timesteps(config: Config, plan: Plan | None) -> Markup | None:
+    """How often each timestep is trained, where that is not all of them evenly."""
+    if plan is None or not plan.total_steps or Timesteps not in config:
+        return None
+    timesteps = config[Timesteps]
+    if timesteps.timestep_curve == "uniform" and timestep_range(timesteps) == (0, TRAIN_TIMESTEPS):
+        return None
+    shares = timestep_shares(timesteps, TIMESTEP_PARTS)
+    chart = line_chart(
+        [Series("share", shares, "smooth")],
+        Frame(width=360, height=110, from_zero=True, x_max=TRAIN_TIMESTEPS),
+        title=f"Share of the steps by timestep, most often near {max(shares, key=lambda row: row[1])[0]:.0f}",
+    )
+    return tag("figure", tag("figcaption", "Timesteps, 0 is no noise", class_="small soft"), chart)
 
 
 def _row(name: str, value: str, *, found: bool) -> Markup:

@@ -84,7 +84,7 @@ class TrainingActions:
         user = self.desk.user_of(request)
         config, problems = self.desk.judge(user, self.desk.drafts.read(user))
         report, found = self.desk.survey(config, problems)
-        return plan_panel(config, report, found, self.desk.words), self._findings(user, config, found, known=problems)
+        return plan_panel(config, report, found, self.desk.words, card_bytes=self._card()), self._findings(user, config, found, known=problems)
 
     def act(self, text: str, request: gr.Request) -> dict[Component, Any]:
         """A command of the page's script: {"do": "reset" or "fix", "names": [fields]}, {"do": "undo" or "redo"}.
@@ -122,7 +122,7 @@ class TrainingActions:
         report, found = self.desk.survey(config, problems)
         if not self.desk.foreign_paths(config):
             found = list(dict.fromkeys([*found, *preflight(config, runs_dir=self.desk.settings.runs_dir)]))
-        panel = plan_panel(config, report, found, self.desk.words)
+        panel = plan_panel(config, report, found, self.desk.words, card_bytes=self._card())
         errors = sum(problem.severity == "error" for problem in found)
         sentence = f"{plural(errors, 'error')} to mend before the training can start." if errors else "Ready to start."
         return panel, self._findings(user, config, found, known=problems), told("bad" if errors else "good", sentence)
@@ -255,6 +255,10 @@ class TrainingActions:
         """Marks of what only a look at the files told; the script adds them to those of the draft."""
         rest = [problem for problem in problems if problem not in known]
         return as_markup(make_marks(self.desk.drafts.read(user), config, rest, sections=self.sections, words=self.desk.words))
+
+    def _card(self) -> int | None:
+        """Memory of the smallest accelerator that a training may get."""
+        return min((device.memory_bytes for device in self.desk.executor.machine.devices if device.memory_bytes), default=None)
 
     def _refused(self, problems: Sequence[Problem], config: Config) -> Markup:
         return tag("div", tag("h2", "Not started"), problem_list(problems, config.command, self.desk.words), class_="card refused", role="alert")

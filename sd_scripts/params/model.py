@@ -11,7 +11,7 @@ class SourceModel:
 
     pretrained_model_name_or_path: str | None = param(
         None,
-        "The model that learns: a .safetensors or .ckpt file, a diffusers folder, or a Hugging Face id. The LoRA fits this model and its relatives.",
+        "The model that learns: a .safetensors or .ckpt file, a diffusers folder, or a Hugging Face id. What is trained fits it and its relatives.",
         label="Base model",
         path="any",
         advanced=False,

@@ -13,12 +13,12 @@ class Saving:
 
     output_dir: str | None = param(
         None,
-        "Folder for the LoRA, its checkpoints and samples. It is made if it does not exist.",
+        "Folder for the finished file, checkpoints and samples. It is made if it does not exist.",
         label="Output folder",
         path="folder",
         advanced=False,
     )
-    output_name: str | None = param(None, "File name of the LoRA, without ending. Empty: last.", label="Output name", advanced=False)
+    output_name: str | None = param(None, "Name of the finished file, without ending. Empty: last.", label="Output name", advanced=False)
     save_precision: Literal["float", "fp16", "bf16"] | None = param(
         None,
         "Number format in the file. fp16 halves the size without visible loss. Empty: 32 bits, as trained.",

@@ -14,7 +14,7 @@ from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.network import Network
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.samples import Samples
-from sd_scripts.params.saving import Saving
+from sd_scripts.params.saving import ModelFile, Saving
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.text_cache import TextCache
 from sd_scripts.survey.blueprint import Blueprint, CaptionRules, Dataset, Subset, read_blueprint
@@ -25,6 +25,7 @@ from sd_scripts.survey.header import Header, ModelFacts
 from sd_scripts.survey.items import Item, Progress, Scan, scan
 from sd_scripts.survey.learnt_word import word_problems
 from sd_scripts.survey.masks import mask_problems
+from sd_scripts.survey.memory import MemoryEstimate, estimate_memory, largest_batch, model_file_bytes
 from sd_scripts.survey.model_checks import other_weights, read_model
 from sd_scripts.survey.plan import Plan, make_plan
 from sd_scripts.survey.prompts import read_prompt_file, without_effect
@@ -37,7 +38,10 @@ _MUCH_SMALLER = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a request means and what is wrong with it, errors first. A part is None where a problem kept it from being made."""
+    """What a request means and what is wrong with it, errors first. A part is None where a problem kept it from being made.
+
+    `file_bytes` is the estimated size of a whole model's file; that of an adapter stands in `adapter`.
+    """
 
     blueprint: Blueprint | None
     scan: Scan | None
@@ -45,6 +49,8 @@ class Report:
     model: ModelFacts | None
     adapter: AdapterSize | None
     problems: list[Problem]
+    memory: MemoryEstimate | None = None
+    file_bytes: int | None = None
 
     @property
     def errors(self) -> list[Problem]:
@@ -79,7 +85,12 @@ def survey(config: Config, *, processes: int = 1, on_progress: Progress | None =
         problems += mask_problems(config, blueprint, found, inpainting=model is not None and model.inpainting)
     adapter = _adapter(config, header, problems)
     unique = list(dict.fromkeys(problems))
-    return Report(blueprint, found, plan, model, adapter, sorted(unique, key=lambda problem: problem.severity != "error"))
+    memory, whole = None, None
+    if header is not None and model is not None:
+        memory = estimate_memory(config, header, model, pixels=largest_batch(plan) if plan else 0, adapter=adapter)
+        whole = model_file_bytes(config, header, model) if ModelFile in config else None
+    ranked = sorted(unique, key=lambda problem: problem.severity != "error")
+    return Report(blueprint, found, plan, model, adapter, ranked, memory, whole)
 
 
 def _look_at_data(config: Config, problems: list[Problem], on_progress: Progress | None) -> tuple[Blueprint | None, Scan | None]:
@@ -153,15 +164,19 @@ def _plan_problems(config: Config, plan: Plan) -> Iterator[Problem]:
     if saving.save_every_n_epochs and saving.save_every_n_epochs >= plan.epochs and not saving.save_n_epoch_ratio:
         yield warning(
             "save_every_n_epochs",
-            f"Nothing is saved before the end: the run has only {plan.epochs:,} epochs.",
+            f"Nothing is saved before the end: the run has only {_epochs(plan.epochs)}.",
             "Use a smaller number, or save_every_n_steps.",
         )
     if samples.sample_prompts and samples.sample_every_n_steps and not samples.sample_every_n_epochs and not plan.sample_steps:
         yield warning("sample_every_n_steps", f"No sample is drawn: {total}.", f"Use {fifth}.", {"sample_every_n_steps": fifth})
     if samples.sample_prompts and samples.sample_every_n_epochs and not plan.sample_epochs:
         yield warning(
-            "sample_every_n_epochs", f"No sample is drawn: the run has only {plan.epochs:,} epochs.", "Use a smaller number, or sample_every_n_steps."
+            "sample_every_n_epochs", f"No sample is drawn: the run has only {_epochs(plan.epochs)}.", "Use a smaller number, or sample_every_n_steps."
         )
+
+
+def _epochs(number: int) -> str:
+    return f"{number:,} epoch" if number == 1 else f"{number:,} epochs"
 
 
 def _blueprint_problems(config: Config, blueprint: Blueprint) -> Iterator[Problem]:

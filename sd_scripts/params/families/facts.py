@@ -69,7 +69,8 @@ class FamilyFacts:
     `kinds` are the kinds of file (see `signatures`) that its trainers take. Sides of pictures must be multiples of `latent_stride` pixels, sides of
     buckets should be of `bucket_divisor`. `scripts` maps a method to its trainer. `resolution_of` maps a kind to the side it was trained at.
     `blocks` are those of its U-Net that have a rank and a rate of their own, `places` finds the layers that an adapter can wrap in a file's tensors.
-    `half_vae_overflows`: its own VAE makes NaN in fp16.
+    `half_vae_overflows`: its own VAE makes NaN in fp16. `activations` maps a kind to the bytes per pixel that a step in 16 bits keeps for its
+    backward pass: as it is, and with every block checkpointed.
     `text_cache` is None where the ecosystem has no files of encoded captions.
     """
 
@@ -85,6 +86,7 @@ class FamilyFacts:
     places: Callable[[Tensors], tuple[AdapterPlace, ...]]
     resolution_of: Mapping[str, int]
     preview: PreviewDefaults
+    activations: Mapping[str, tuple[int, int]]
     text_cache: TextCacheLayout | None = None
     half_vae_overflows: bool = False
     takes_clip_skip: bool = True

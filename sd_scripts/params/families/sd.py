@@ -117,5 +117,6 @@ FACTS = FamilyFacts(
     blocks=UNET_25,
     places=adapter_places,
     resolution_of=MappingProxyType({"sd1": 512, "sd2": 768}),
+    activations=MappingProxyType({"sd1": (5000, 1200), "sd2": (5000, 1200)}),
     preview=PreviewDefaults(width=512, height=512, sample_steps=30, scale=7.5, divisor=8, smallest=64),
 )

@@ -87,6 +87,7 @@ FACTS = FamilyFacts(
     blocks=UNET_23,
     places=adapter_places,
     resolution_of=MappingProxyType({"sdxl": 1024}),
+    activations=MappingProxyType({"sdxl": (9100, 1500)}),
     preview=PreviewDefaults(width=512, height=512, sample_steps=30, scale=7.5, divisor=8, smallest=64),
     text_cache=TextCacheLayout("_te_outputs.npz", ("hidden_state1", "hidden_state2"), "pool2"),
     half_vae_overflows=True,
