@@ -17,9 +17,10 @@ from sd_scripts.params.commands import Command, command
 from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.config_file import STUDIO_TABLE
 from sd_scripts.params.families import FAMILIES
-from sd_scripts.params.migrate import import_any
+from sd_scripts.params.migrate import Imported, import_any, import_metadata
 from sd_scripts.params.problem import error
 from sd_scripts.params.values import typed
+from sd_scripts.survey.weights_header import read_safetensors
 
 PRESETS = HOME / "presets"
 PRESET_FOLDERS = {"adapter": "lora", "dreambooth": "dreambooth", "finetune": "finetune", "embedding": "textual_inversion"}
@@ -131,6 +132,18 @@ def script_of(path: Path) -> Command | None:
         return None
 
 
+def import_file(path: Path, near: Command, *, exactly: bool = False) -> Imported:
+    """A config of any program, or the settings that a LoRA file was trained with.
+
+    Raises:
+        ConfigError: it is none that is known, or says nothing about a training.
+        DataError: a weights file is damaged.
+    """
+    if path.suffix.lower() == ".safetensors":
+        return import_metadata(read_safetensors(path).metadata, near)
+    return import_any(path, near, exactly=exactly)
+
+
 def preset_folder(method: str) -> Path:
     """Where the presets of `method` (of a command) lie."""
     return PRESETS / PRESET_FOLDERS[method]
@@ -152,7 +165,7 @@ def start_draft(command: Command, settings: Settings) -> Draft:
     name = settings.preset if command.script == FIRST_SCRIPT else START
     if name not in available:
         raise ConfigError("preset", f"There is no preset {name!r}.", fix=f"Choose one of: {', '.join(available)}.")
-    opened = import_any(available[name], command).config
+    opened = import_any(available[name], command, exactly=True).config
     side = min(FAMILIES[command.family].resolution_of.values())
     given = {"output_dir": str(settings.output_dir), **opened.given}
     if name == START:

@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kohya_gui.configs import FIRST_SCRIPT, script_of
+from kohya_gui.configs import FIRST_SCRIPT, import_file, script_of
 from kohya_gui.jobs.adoption import adopt_all
 from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.jobs.preflight import gather, problems_of
@@ -42,7 +42,7 @@ def read_any(path: Path, script: str | None) -> Config:
         ConfigError: the file is missing, or cannot be read as either.
     """
     if path.suffix.lower() == ".json":
-        return import_any(path, trainer_of(path, script)).config
+        return import_any(path, trainer_of(path, script), exactly=script is not None).config
     return read_config(path, trainer_of(path, script))
 
 
@@ -115,7 +115,8 @@ def _line(summary: RunSummary) -> str:
 
 
 def _import(arguments: Namespace) -> int:
-    imported = import_any(arguments.file, trainer_of(arguments.file, arguments.script))
+    named = arguments.script is not None or script_of(arguments.file) is not None
+    imported = import_file(arguments.file, trainer_of(arguments.file, arguments.script), exactly=named)
     if arguments.to is not None:
         if arguments.to.exists():
             raise ConfigError("to", f"{arguments.to} exists already.", fix="Choose another name.")

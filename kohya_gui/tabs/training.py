@@ -136,6 +136,8 @@ class ConfigBar:
     upload: gr.UploadButton
     preset: gr.Dropdown
     reset: gr.Button
+    pasted: gr.Textbox
+    paste: gr.Button
 
 
 def _config_bar(desk: Desk) -> ConfigBar:
@@ -145,14 +147,32 @@ def _config_bar(desk: Desk) -> ConfigBar:
         )
         opening = gr.Button("Open", elem_id="config-open", scale=0, min_width=72)
         saving = gr.Button("Save", elem_id="config-save", scale=0, min_width=72)
-        upload = gr.UploadButton("Upload…", file_types=[".toml", ".json"], elem_id="config-upload", scale=0, min_width=96, type="filepath")
+        upload = gr.UploadButton(
+            "Upload…",
+            file_types=[".toml", ".json", ".safetensors", ".sh", ".bat", ".ps1"],
+            elem_id="config-upload",
+            scale=0,
+            min_width=96,
+            type="filepath",
+        )
         link = tag("a", "Download", href=f"{desk.options.root_path}/draft.toml", class_="button", id="config-download", download="config.toml")
         html_block(link, elem_id="download-holder")
         preset = gr.Dropdown(
             list(presets(preset_folder(desk.drafts.start.command.method))), value=None, label="Preset", elem_id="preset", scale=2, min_width=150
         )
         reset = gr.Button("Reset", elem_id="config-reset", scale=0, min_width=72)
-    return ConfigBar(path, opening, saving, upload, preset, reset)
+    with gr.Accordion("Paste a command", open=False, elem_id="paste-box", elem_classes=["section"]):
+        pasted = gr.Textbox(
+            label="Command line",
+            info="A training command from a guide or a shell, with launcher or without. Its options fill the form.",
+            placeholder="accelerate launch sdxl_train_network.py --network_dim 16 ...",
+            lines=3,
+            max_lines=12,
+            elem_id="pasted",
+            elem_classes=["field", "wide"],
+        )
+        paste = gr.Button("Take the options", elem_id="paste", scale=0)
+    return ConfigBar(path, opening, saving, upload, preset, reset, pasted, paste)
 
 
 def _wire_files(actions: TrainingActions, channels: Channels, bar: ConfigBar) -> None:
@@ -175,6 +195,9 @@ def _wire_files(actions: TrainingActions, channels: Channels, bar: ConfigBar) ->
     def chosen(name: str, request: gr.Request) -> Any:
         return said(lambda: actions.open_preset(name, request))
 
+    def taken(text: str, request: gr.Request) -> Any:
+        return said(lambda: actions.open_command(text, request))
+
     def emptied(request: gr.Request) -> Any:
         return said(lambda: actions.reset(request))
 
@@ -189,6 +212,7 @@ def _wire_files(actions: TrainingActions, channels: Channels, bar: ConfigBar) ->
         (bar.upload.upload, uploaded, bar.upload),
         (bar.preset.input, chosen, bar.preset),
         (bar.reset.click, emptied, None),
+        (bar.paste.click, taken, bar.pasted),
     ):
         event(handler, inputs, shown, **PRESSED).then(actions.marks, None, channels.marks, **PRESSED)
     bar.save.click(saved, {*widgets, bar.path}, channels.outcome, **PRESSED)

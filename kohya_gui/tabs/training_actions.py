@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from kohya_gui.configs import Draft, draft_of, preset_folder, presets, script_of
+from kohya_gui.configs import Draft, draft_of, import_file, preset_folder, presets, script_of
 from kohya_gui.form.form import Form
 from kohya_gui.form.keys import name_of
 from kohya_gui.form.marks import SectionFacts, as_markup, make_marks
@@ -26,7 +26,7 @@ from kohya_gui.text import plural
 from sd_scripts.errors import ConfigError, RunError, TrainingError
 from sd_scripts.params.config import Config
 from sd_scripts.params.config_file import dumps, write_config
-from sd_scripts.params.migrate import Row, import_any
+from sd_scripts.params.migrate import Imported, Row, import_command_line
 from sd_scripts.params.problem import Problem
 
 PROMPTS = "prompts"
@@ -171,6 +171,13 @@ class TrainingActions:
         """Open a config file that the browser sent."""
         return self._open(Path(path), request, source=Path(path).name)
 
+    def open_command(self, text: str, request: gr.Request) -> tuple[dict[Component, Any], Markup]:
+        """Take the options of a pasted command line."""
+        if not (text or "").strip():
+            raise ConfigError("", "Nothing was pasted.", fix="Paste a command such as: accelerate launch train_network.py --network_dim 16 ...")
+        user = self.desk.user_of(request)
+        return self._took(import_command_line(text, self.desk.drafts.read(user).command), user, source="the command")
+
     def open_preset(self, name: str, request: gr.Request) -> tuple[dict[Component, Any], Markup]:
         """Open a bundled preset or one of the user's own; folders and model stay as they are."""
         path = presets(preset_folder(self.desk.drafts.read(self.desk.user_of(request)).command.method)).get(name)
@@ -208,7 +215,14 @@ class TrainingActions:
     def _open(self, path: Path, request: gr.Request, *, source: str, file: str = "", keep: Sequence[str] = ()) -> tuple[dict[Component, Any], Markup]:
         user = self.desk.user_of(request)
         before = self.desk.drafts.read(user)
-        imported = import_any(path, script_of(path) or before.command)
+        named = script_of(path)
+        return self._took(
+            import_file(path, named or before.command, exactly=named is not None or bool(keep)), user, source=source, file=file, keep=keep
+        )
+
+    def _took(self, imported: Imported, user: str, *, source: str, file: str = "", keep: Sequence[str] = ()) -> tuple[dict[Component, Any], Markup]:
+        """Show what was imported; of the draft before, only the fields of `keep` stay."""
+        before = self.desk.drafts.read(user)
         draft = draft_of(imported.config, file=file)
         kept = {name: before.given[name] for name in keep if name in before.given}
         draft = dataclasses.replace(

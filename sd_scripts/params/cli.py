@@ -77,7 +77,7 @@ def read_words(command: Command, argv: Sequence[str]) -> tuple[dict[str, object]
     notes: list[Problem] = []
     rest = list(argv)
     while rest:
-        name, value, rest = _take(rest)
+        name, value, rest = take_option(rest)
         if RENAMED.get(name) in flags and name not in flags:
             notes.append(warning(name, f"It is called {RENAMED[name]} here.", f"Write --{RENAMED[name]}."))
             name = RENAMED[name]
@@ -88,8 +88,8 @@ def read_words(command: Command, argv: Sequence[str]) -> tuple[dict[str, object]
     return values, tuple(notes)
 
 
-def _take(rest: list[str]) -> tuple[str, list[str] | str, list[str]]:
-    """The next option's name; its words, or its text after `=`; and the rest of the line."""
+def take_option(rest: list[str]) -> tuple[str, list[str] | str, list[str]]:
+    """The next option's name; its words, or its text after `=`; and the rest of the line. Raises ConfigError where no option stands."""
     word, rest = rest[0], rest[1:]
     if not word.startswith("--") or word == "--":
         raise ConfigError(

@@ -8,8 +8,10 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.cli import read_words
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.migrate.ledger import Converter, Ledger, Row
 from sd_scripts.params.migrate.shared import NOT_SET, SHARED, STUDIO_PROMPTS, is_on, number
+from sd_scripts.params.migrate.trainer import WHOLE
 from sd_scripts.params.samples import PROMPT_FILES
 
 RENAMED = {
@@ -76,6 +78,10 @@ def text_encoder_stop(ledger: Ledger, key: str, value: Any, document: Mapping[st
         ledger.skip(key, value)
     elif percent < 0:
         ledger.take(key, value, name="stop_text_encoder_training", made=-1)
+    elif "stop_text_encoder_training" not in ledger.command.by_name:
+        ledger.keep(key, value, note="It belongs to another trainer.")
+    elif ledger.command.parameter("stop_text_encoder_training").kind == "int":
+        ledger.keep(key, value, note=f"{percent:g} percent of the run: this trainer wants a step, which the pictures decide.")
     else:
         note = f"{percent:g} percent is stop_text_encoder_training {percent / 100:g} here."
         ledger.take(key, value, name="stop_text_encoder_training", made=percent / 100, note=note)
@@ -154,11 +160,13 @@ def prompts(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -
 
 
 def file_format(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
-    """Formats of whole models do not fit a LoRA."""
-    if value in ("ckpt", "pt", "safetensors"):
+    """Formats of whole models do not fit a LoRA or a word."""
+    if value in ("same as source model", *NOT_SET):
+        ledger.skip(key, value)
+    elif ledger.command.method in WHOLE or value in ("ckpt", "pt", "safetensors"):
         ledger.take(key, value)
     else:
-        ledger.take(key, value, made="safetensors", note="A LoRA is saved as safetensors.")
+        ledger.take(key, value, made="safetensors", note="What is trained here is saved as safetensors.")
 
 
 def highest_timestep(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -167,6 +175,71 @@ def highest_timestep(ledger: Ledger, key: str, value: Any, document: Mapping[str
         ledger.skip(key, value)
     else:
         ledger.take(key, value, name="max_timestep")
+
+
+def metadata_file(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """A folder and a file's name make `in_json`: that with the latents' sizes where they are used, else that with captions alone."""
+    uses_latents = str(document.get("use_latent_files", "Yes")).strip().lower() in ("yes", "true")
+    ruling = "latent_metadata_filename" if uses_latents else "caption_metadata_filename"
+    folder, name = str(document.get("train_dir") or ""), str(document.get(ruling) or "")
+    if not folder or (key != ruling and key not in ("train_dir", "use_latent_files")):
+        ledger.skip(key, value)
+    elif key == ruling and name:
+        ledger.take(key, value, name="in_json", made=f"{folder.rstrip('/')}/{name}")
+    else:
+        ledger.rows.append(Row(key, value, "converted", "It is part of in_json here."))
+
+
+def template(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """Sentences in the place of captions."""
+    switch = {"object template": "use_object_template", "style template": "use_style_template"}.get(str(value))
+    if switch:
+        ledger.take(key, value, name=switch, made=True)
+    else:
+        ledger.skip(key, value)
+
+
+def only_sdxl(name: str) -> Converter:
+    """A field of the section for SDXL, which counts with its box alone."""
+
+    def convert(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+        if not is_on(value):
+            ledger.skip(key, value)
+        elif ledger.command.family == "sdxl" and name in ledger.command.by_name:
+            ledger.take(key, value, name=name, made=True)
+        else:
+            ledger.keep(key, value, note="It counts for SDXL alone.")
+
+    return convert
+
+
+def text_rate(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """Rates of whole models' text encoders: one of SDXL's above 0 has them trained, which a switch says here."""
+    if key not in ledger.command.by_name:
+        ledger.keep(key, value, note="It counts for another family or another kind of training.")
+        return
+    ledger.take(key, value)
+    if key != "learning_rate_te" and number(document, key) > 0:
+        ledger.given["train_text_encoder"] = True
+
+
+def bucket_steps(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """That form took any number, its trainers only multiples of what the family needs."""
+    divisor = FAMILIES[ledger.command.family].bucket_divisor
+    steps = int(number(document, key))
+    fitting = max(1, -(-steps // divisor)) * divisor
+    if steps == fitting:
+        ledger.take(key, value)
+    else:
+        ledger.take(key, value, made=fitting, note=f"It is {fitting} here: sides of buckets are multiples of {divisor}.")
+
+
+def seed(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """0, -1 and nothing are a new seed each time."""
+    if number(document, key) <= 0:
+        ledger.skip(key, value)
+    else:
+        ledger.take(key, value)
 
 
 def additional(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -220,6 +293,22 @@ CONVERTERS: dict[str, Converter] = {
     "max_timestep": highest_timestep,
     "sdxl_max_timestep": highest_timestep,
     "additional_parameters": additional,
+    "bucket_reso_steps": bucket_steps,
+    "seed": seed,
+    "train_dir": metadata_file,
+    "use_latent_files": metadata_file,
+    "caption_metadata_filename": metadata_file,
+    "latent_metadata_filename": metadata_file,
+    "template": template,
+    "sdxl_cache_text_encoder_outputs": only_sdxl("cache_text_encoder_outputs"),
+    "sdxl_no_half_vae": only_sdxl("no_half_vae"),
+    "learning_rate_te": text_rate,
+    "learning_rate_te1": text_rate,
+    "learning_rate_te2": text_rate,
+    "full_path": dropped("It prepared files for another trainer."),
+    "create_caption": dropped("It prepared files for another trainer."),
+    "create_buckets": dropped("It prepared files for another trainer."),
+    "batch_size": dropped("It prepared files for another trainer."),
     "model_list": dropped("pretrained_model_name_or_path counts."),
     "save_as_bool": dropped("It is no setting."),
     "generate_caption_database": dropped("It prepared files for another trainer."),

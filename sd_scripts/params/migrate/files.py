@@ -10,34 +10,48 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import Command
+from sd_scripts.params.migrate.command_line import import_command_line
 from sd_scripts.params.migrate.gui import import_gui
 from sd_scripts.params.migrate.ledger import Imported
 from sd_scripts.params.migrate.toml import import_toml
+from sd_scripts.params.migrate.trainer import trainer_of_form, trainer_of_options
 
 FORM_DEFAULTS = ("models_dir", "use_shell", "headless")
 """Keys by which the kohya GUI's own config.toml is known: defaults of its form, not a run."""
 
 
+SHELL_FILES = (".sh", ".bat", ".cmd", ".ps1")
 FORM_FIELDS = ("LoRA_type", "optimizer", "max_resolution", "lr_warmup")
 OPTIONS_OF_FORM_FIELDS = ("network_module", "optimizer_type", "resolution")
 """What the trainers call those of the form's fields that have another name there."""
 
 
-def import_any(path: Path | str, command: Command) -> Imported:
-    """Read a kohya GUI's JSON or a trainer's TOML for `command`.
+def import_any(path: Path | str, command: Command, *, exactly: bool = False) -> Imported:
+    """Read a kohya GUI's JSON, a trainer's TOML, or a shell script that starts a trainer.
+
+    It is read for the trainer that its keys tell; for `command` where they tell none, or `exactly`.
 
     Raises:
         ConfigError: the file cannot be read, is neither, or holds something else: a dataset description, or defaults of a form.
     """
     path = Path(path)
     text = _text(path)
+    if path.suffix.lower() in SHELL_FILES:
+        return import_command_line(text, command)
     is_json = path.suffix.lower() == ".json" or text.lstrip().startswith("{")
     document = _json(text, path) if is_json else _toml(text, path)
     if set(document) <= {"general", "datasets"} and "datasets" in document:
         raise ConfigError("dataset_config", f"{path.name} describes a dataset, not a run.", fix="Name it with dataset_config.")
     if any(key in table for table in (document, *_tables(document)) for key in FORM_DEFAULTS):
         raise ConfigError("config_file", f"{path.name} holds defaults of a form, not a run.", fix="Open a saved run instead.")
-    return import_gui(document, command) if is_json and _is_form(document) else import_toml(document, command)
+    if is_json and _is_form(document):
+        return import_gui(document, command if exactly else trainer_of_form(document, command))
+    return import_toml(document, command if exactly else trainer_of_options(_leaves(document), command))
+
+
+def _leaves(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys and values without their tables, as kohya's parser reads them."""
+    return {name: item for key, value in document.items() for name, item in (value if isinstance(value, dict) else {key: value}).items()}
 
 
 def _is_form(document: Mapping[str, Any]) -> bool:

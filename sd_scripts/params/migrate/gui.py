@@ -13,20 +13,11 @@ from sd_scripts.params.migrate.fields import CONVERTERS, RENAMED
 from sd_scripts.params.migrate.ledger import Imported, Ledger, Row
 from sd_scripts.params.migrate.lora_types import ARGUMENT_FIELDS, LORA_TYPES, OLD_TYPES, LoraType, argument_name
 from sd_scripts.params.migrate.shared import NOT_SET, is_on, is_secret, network_words
+from sd_scripts.params.migrate.trainer import FAMILY_BOXES, FAMILY_OF_BOX, LORA_KEYS, METADATA_KEYS
 from sd_scripts.params.network import LORA_MODULE
 from sd_scripts.params.spec import Parameter
 
-FAMILY_BOXES = {
-    "sdxl": "SDXL",
-    "sdxl_checkbox": "SDXL",
-    "flux1_checkbox": "FLUX.1",
-    "sd3_checkbox": "SD 3",
-    "hunyuan_image_checkbox": "HunyuanImage",
-    "anima_checkbox": "Anima",
-    "lumina_checkbox": "Lumina",
-}
 ABSENT = {
-    "LoRA_type": "Standard",
     "bucket_no_upscale": True,
     "cache_latents": True,
     "caption_extension": ".txt",
@@ -39,20 +30,21 @@ ABSENT = {
     "max_data_loader_n_workers": 0,
     "max_resolution": "512,512",
     "mixed_precision": "fp16",
-    "network_dim": 8,
     "optimizer": "AdamW8bit",
     "output_name": "last",
     "sample_sampler": "euler_a",
     "save_every_n_epochs": 1,
     "save_precision": "fp16",
-    "text_encoder_lr": 1e-4,
-    "unet_lr": 1e-4,
     "vae_batch_size": 0,
 }
 """What that form fills in where a file says nothing, and the trainer would not. Steps are left out: files without them mean the epochs."""
-
-LORA_KEYS = ("LoRA_type", "unet_lr", "network_dim", "network_module", "locon")
-"""Keys that only the form for LoRA saves."""
+ABSENT_BY_METHOD: Mapping[str, Mapping[str, Any]] = {
+    "adapter": {"LoRA_type": "Standard", "network_dim": 8, "text_encoder_lr": 1e-4, "unet_lr": 1e-4},
+    "finetune": {"dataset_repeats": 40},
+}
+"""What only the tab of that method fills in."""
+NO_ADAPTER = LoraType("")
+"""In the place of a LoRA type where the whole model or a word is trained."""
 
 SAID_BY_THE_FORM = "It is not in the file; the form that wrote it starts with this."
 SAME_AS = {
@@ -78,21 +70,30 @@ def gui_keys() -> Mapping[str, list[Any]]:
 def import_gui(document: Mapping[str, Any], command: Command) -> Imported:
     """Account for every key of a saved form."""
     ledger = Ledger(command)
-    absent = {key: value for key, value in ABSENT.items() if key not in document and not any(other in document for other in SAME_AS.get(key, ()))}
+    absent = {key: value for key, value in _filled_in(command, document).items() if key not in document}
+    absent = {key: value for key, value in absent.items() if not any(other in document for other in SAME_AS.get(key, ()))}
     whole = {**absent, **document}
-    if not any(key in document for key in LORA_KEYS):
+    adapts = command.method == "adapter"
+    if adapts and not any(key in document for key in LORA_KEYS):
         ledger.warn(
             "network_module", "The file was saved for another kind of training.", "Look at rank, alpha and rates: they are a form's defaults."
         )
-    lora_type = _lora_type(ledger, whole)
+    lora_type = _lora_type(whole) if adapts else NO_ADAPTER
     for key, value in sorted(whole.items(), key=lambda pair: pair[0] == "additional_parameters"):
         _account(ledger, key, value, whole, lora_type=lora_type)
-    _arguments(ledger, whole, lora_type)
+    if adapts:
+        _arguments(ledger, whole, lora_type)
     ledger.rows = [Row(row.key, row.value, "default", SAID_BY_THE_FORM) if row.key in absent else row for row in ledger.rows]
     return ledger.finish()
 
 
-def _lora_type(ledger: Ledger, document: Mapping[str, Any]) -> LoraType:
+def _filled_in(command: Command, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tab that saved the file shows where the file says nothing. A family without DreamBooth of its own has that tab's files too."""
+    by_metadata = any(key in document for key in METADATA_KEYS)
+    return {**ABSENT, **(ABSENT_BY_METHOD.get(command.method, {}) if command.method != "finetune" or by_metadata else {})}
+
+
+def _lora_type(document: Mapping[str, Any]) -> LoraType:
     module = document.get("network_module")
     if isinstance(module, str) and "LoRA_type" not in document:
         return LoraType(module)
@@ -104,13 +105,13 @@ def _account(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any], 
     parameter = ledger.command.by_name.get(RENAMED.get(key, key))
     if is_secret(ledger, key):
         ledger.hide(key, value)
-    elif key == "LoRA_type":
+    elif key == "LoRA_type" and lora_type is not NO_ADAPTER:
         _type(ledger, key, value, lora_type)
-    elif key == "network_args":
+    elif key == "network_args" and lora_type is not NO_ADAPTER:
         network_words(ledger, [] if value in NOT_SET else value, document.get("network_module"))
     elif key in FAMILY_BOXES:
         _family(ledger, key, value)
-    elif key in ARGUMENT_FIELDS:
+    elif key in ARGUMENT_FIELDS and lora_type is not NO_ADAPTER:
         _argument(ledger, key, value, lora_type)
     elif key in CONVERTERS:
         CONVERTERS[key](ledger, key, value, document)
@@ -132,6 +133,9 @@ def _family(ledger: Ledger, key: str, value: Any) -> None:
         ledger.skip(key, value)
         return
     family = FAMILY_BOXES[key]
+    if FAMILY_OF_BOX.get(key) == ledger.command.family:
+        ledger.rows.append(Row(key, value, "converted", f"The trainer is {ledger.command.script}."))
+        return
     ledger.keep(key, value, note=f"The file is for {family}.")
     ledger.refuse(
         "pretrained_model_name_or_path", f"The file was saved for {family}; this trains {ledger.command.title}.", "Choose a base model of that kind."

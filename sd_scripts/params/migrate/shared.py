@@ -72,45 +72,65 @@ def not_needed(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]
         ledger.skip(key, value)
 
 
-def incidental(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
-    """An option of a service or a means that is not built; the result of the training does not depend on it."""
-    parameter = ledger.command.by_name.get(key)
-    if value in (*NOT_SET, False, 0, "False", "no", "default") or (parameter is not None and value == parameter.default):
-        ledger.skip(key, value)
-    else:
-        ledger.keep(key, value, note=(parameter.hints.unavailable or "") if parameter is not None else "")
-
-
 def log_with(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
-    """TensorBoard is the only service."""
-    if value in ("wandb", "all") or (key == "use_wandb" and is_on(value)):
-        ledger.keep(key, value, note="Curves go to TensorBoard files only.")
-    elif key == "use_wandb" or value in (*NOT_SET, False) or not document.get("logging_dir"):
+    """TensorBoard is what an empty choice means; it needs a folder."""
+    if key == "use_wandb":
+        if is_on(value):
+            ledger.take(key, value, name="log_with", made="wandb")
+        else:
+            ledger.skip(key, value)
+    elif value in (*NOT_SET, False) or (value == "tensorboard" and not document.get("logging_dir")):
         ledger.skip(key, value)
     else:
         ledger.take(key, value)
 
 
-INCIDENTAL = (
-    "tokenizer_cache_dir",
-    "wandb_run_name",
-    "console_log_level",
-    "console_log_file",
-    "console_log_simple",
-    "log_tracker_config",
-    "huggingface_repo_id",
+def of_wandb(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """What only Weights & Biases has a use for."""
+    if value in (*NOT_SET, False, "False"):
+        ledger.skip(key, value)
+    elif document.get("log_with") in ("wandb", "all") or is_on(document.get("use_wandb")):
+        ledger.take(key, value)
+    else:
+        ledger.keep(key, value, note="It has no effect without log_with wandb.")
+
+
+def of_upload(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """Details of an upload to Hugging Face, which have a meaning with a repository."""
+    if value in (*NOT_SET, False, "False"):
+        ledger.skip(key, value)
+    elif document.get("huggingface_repo_id"):
+        ledger.take(key, value)
+    else:
+        ledger.keep(key, value, note="It has no effect without huggingface_repo_id.")
+
+
+def compiler(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """The launcher's choice of a compiler, which compiles by being made, or the trainer's, which torch_compile switches on."""
+    if value in (*NOT_SET, False, "no"):
+        ledger.skip(key, value)
+        return
+    ledger.take(key, value)
+    if "torch_compile" not in document and key in ledger.given:
+        ledger.given["torch_compile"] = True
+
+
+def of_compiler(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
+    """Details of a compilation."""
+    if value in (*NOT_SET, False, "default"):
+        ledger.skip(key, value)
+    elif document.get("dynamo_backend") in (*NOT_SET, False, "no") and not is_on(document.get("torch_compile")):
+        ledger.keep(key, value, note="It has no effect without dynamo_backend.")
+    else:
+        ledger.take(key, value)
+
+
+UPLOAD = (
     "huggingface_repo_type",
     "huggingface_path_in_repo",
     "huggingface_repo_visibility",
     "save_state_to_huggingface",
     "async_upload",
-    "torch_compile",
-    "dynamo_backend",
-    "dynamo_mode",
-    "dynamo_use_fullgraph",
-    "dynamo_use_dynamic",
-    "ddp_gradient_as_bucket_view",
-    "ddp_static_graph",
 )
 SHARED: dict[str, Converter] = {
     "xformers": attention,
@@ -121,11 +141,13 @@ SHARED: dict[str, Converter] = {
     "highvram": not_needed,
     "lowram": not_needed,
     "lowvram": not_needed,
-    "cpu_offload_checkpointing": not_needed,
-    "cache_info": not_needed,
     "log_with": log_with,
     "use_wandb": log_with,
-    **dict.fromkeys(INCIDENTAL, incidental),
+    "wandb_run_name": of_wandb,
+    "log_tracker_config": of_wandb,
+    "dynamo_backend": compiler,
+    **dict.fromkeys(("dynamo_mode", "dynamo_use_fullgraph", "dynamo_use_dynamic"), of_compiler),
+    **dict.fromkeys(UPLOAD, of_upload),
 }
 
 

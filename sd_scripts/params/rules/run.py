@@ -144,7 +144,7 @@ def log_services_can_start(config: Config) -> Iterator[Problem]:
     """Each log service needs its package, and both need a folder for their files."""
     logging = config[Logging]
     if logging.log_with and not logging.logging_dir:
-        yield error("logging_dir", "Logs need a folder for their files.", "Name one, or leave log_with out.")
+        yield error("logging_dir", "Logs need a folder for their files.", "Name one, or leave log_with out.", {"logging_dir": "logs"})
     if logging.logging_dir and logging.log_with != "wandb" and not is_installed("tensorboard"):
         yield error("logging_dir", "The package tensorboard is not installed.", "Install it with: pip install tensorboard")
     if logging.log_with in ("wandb", "all") and not is_installed("wandb"):

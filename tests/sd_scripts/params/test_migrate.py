@@ -152,12 +152,55 @@ def test_the_old_locon_is_lycoris(tmp_path):
 
 
 def test_a_file_of_another_family_is_refused_by_name(tmp_path):
-    made = imported(tmp_path, {"sdxl": True})
-    assert "SDXL" in next(problem.message for problem in check(made.config))
+    made = imported(tmp_path, {"flux1_checkbox": True})
+    assert "FLUX.1" in next(problem.message for problem in check(made.config))
 
 
-def test_a_file_of_another_kind_of_training_is_named(tmp_path):
-    assert "another kind" in imported(tmp_path, {"num_vectors_per_token": 2}).config.notes[0].message
+@pytest.mark.parametrize(
+    ("document", "script"),
+    [
+        ({"LoRA_type": "Standard"}, "train_network"),
+        ({"LoRA_type": "Standard", "sdxl": True}, "sdxl_train_network"),
+        ({"reg_data_dir": "", "v2": False}, "train_db"),
+        ({"reg_data_dir": "", "sdxl": True}, "sdxl_train"),
+        ({"image_folder": "a", "train_dir": "b"}, "fine_tune"),
+        ({"image_folder": "a", "sdxl_checkbox": True}, "sdxl_train"),
+        ({"token_string": "cat", "sdxl": "True"}, "sdxl_train_textual_inversion"),
+        ({"num_vectors_per_token": 2}, "train_textual_inversion"),
+        ({"network_module": "networks.lora", "cache_text_encoder_outputs": True, "resolution": "1024"}, "sdxl_train_network"),
+        ({"network_module": "networks.lora", "resolution": "512"}, "train_network"),
+        ({"optimizer_type": "AdamW", "learning_rate_te1": 1e-5, "resolution": "1024"}, "sdxl_train"),
+    ],
+)
+def test_the_trainer_is_told_by_the_keys(tmp_path, document, script):
+    assert imported(tmp_path, document).config.command.script == script
+
+
+def test_a_named_trainer_counts_before_the_keys(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"LoRA_type": "Standard", "sdxl": True}))
+    assert import_any(path, LORA, exactly=True).config.command is LORA
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "value"),
+    [
+        ({"image_folder": "p", "train_dir": "m", "latent_metadata_filename": "lat.json"}, "in_json", "m/lat.json"),
+        ({"image_folder": "p", "train_dir": "m", "caption_metadata_filename": "c.json", "use_latent_files": "No"}, "in_json", "m/c.json"),
+        ({"image_folder": "p"}, "train_data_dir", "p"),
+        ({"image_folder": "p"}, "dataset_repeats", 40),
+        ({"token_string": "cat", "template": "style template"}, "use_style_template", True),
+        ({"reg_data_dir": "", "sdxl": True, "learning_rate_te2": 1e-6}, "train_text_encoder", True),
+        ({"reg_data_dir": "", "save_model_as": "diffusers", "sdxl": True}, "save_model_as", "diffusers"),
+        ({"reg_data_dir": "", "save_model_as": "same as source model", "sdxl": True}, "save_model_as", None),
+        ({"LoRA_type": "Standard", "sdxl": True, "sdxl_no_half_vae": True}, "no_half_vae", True),
+        ({"bucket_reso_steps": 1}, "bucket_reso_steps", 64),
+        ({"bucket_reso_steps": 33, "sdxl": True}, "bucket_reso_steps", 64),
+        ({"seed": -1}, "seed", None),
+    ],
+)
+def test_fields_of_the_other_tabs_become_options(tmp_path, fields, name, value):
+    assert imported(tmp_path, fields).config.value(name) == value
 
 
 def test_unknown_keys_are_listed_and_kept(tmp_path):
@@ -227,7 +270,12 @@ def test_toml_with_a_dataset_inside_is_asked_to_be_split(tmp_path):
         ("lr_restart_cycles = 3", "lr_scheduler_num_cycles", 3),
         ("conv_dim = 4", "conv_dim", 4),
         ("max_token_length = 75", "max_token_length", None),
-        ('log_with = "wandb"', "log_with", None),
+        ('log_with = "wandb"', "log_with", "wandb"),
+        ('huggingface_repo_id = "me/cat"\nhuggingface_repo_type = "model"', "huggingface_repo_type", "model"),
+        ('huggingface_repo_type = "model"', "huggingface_repo_type", None),
+        ('dynamo_backend = "inductor"', "torch_compile", True),
+        ('dynamo_backend = "no"', "torch_compile", False),
+        ("cpu_offload_checkpointing = true", "cpu_offload_checkpointing", True),
         ("xformers = true", "sdpa", True),
     ],
 )
