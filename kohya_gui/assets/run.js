@@ -3,6 +3,25 @@
   const { $, $$, el, base } = window.studio;
   const LONGEST = 400000;
   let log = "", taken = -1, hits = [], at = -1;
+  // Runs that are chosen for comparing: the list is drawn anew by every poll, the choice stays.
+  const chosen = new Set();
+  function keepChosen() {
+    const button = $("#compare-button");
+    if (!button) return;
+    for (const box of $$("#runs input.choose")) if (box.checked !== chosen.has(box.value)) box.checked = chosen.has(box.value);
+    button.disabled = chosen.size < 2;
+    const words = chosen.size < 2 ? "Compare" : `Compare ${chosen.size}`;
+    if (button.textContent !== words) button.textContent = words;
+  }
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("#runs input.choose")) return;
+    if (event.target.checked) chosen.add(event.target.value);
+    else chosen.delete(event.target.value);
+    keepChosen();
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.id === "compare-button") location.href = `${base}/compare?ids=${[...chosen].map(encodeURIComponent).join(",")}`;
+  });
   const run = new URLSearchParams(location.search).get("id") || "";
 
   function takeLog() {
@@ -82,5 +101,5 @@
     box.showModal();
   });
 
-  window.studio.ready(() => new MutationObserver(takeLog).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-log"] }));
+  window.studio.ready(() => new MutationObserver(() => { takeLog(); keepChosen(); }).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-log"] }));
 })();

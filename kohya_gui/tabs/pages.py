@@ -6,13 +6,13 @@ from functools import partial
 
 import gradio as gr
 
-from kohya_gui.tabs import about, run, runs, training
+from kohya_gui.tabs import about, compare, run, runs, training
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.shell import NAME, shell
 
 
 def build_pages(desk: Desk) -> gr.Blocks:
-    """Train at /, Runs at /runs, one run at /run?id=…, About at /about."""
+    """Train at /, Runs at /runs, some beside each other at /compare?ids=…, one at /run?id=…, About at /about."""
     frame = partial(shell, root_path=desk.options.root_path, user=desk.options.username or None, shared=desk.options.share)
     with gr.Blocks(analytics_enabled=False, title=NAME) as pages:
         frame("train")
@@ -20,6 +20,9 @@ def build_pages(desk: Desk) -> gr.Blocks:
     with pages.route("Runs", "/runs") as page:
         frame("runs")
         runs.draw(desk, page)
+    with pages.route("Compare", "/compare") as page:
+        frame("runs")
+        compare.draw(desk, page)
     with pages.route("Run", "/run") as page:
         frame("runs")
         run.draw(desk, page)

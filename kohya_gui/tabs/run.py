@@ -16,6 +16,7 @@ import gradio as gr
 from kohya_gui.configs import draft_of
 from kohya_gui.form.block import html_block
 from kohya_gui.jobs.monitor import RunView, read_log
+from kohya_gui.jobs.notes import put_away, read_note, write_note
 from kohya_gui.jobs.prompts import has_prompts
 from kohya_gui.jobs.runs import CONFIG_FILE, read_run
 from kohya_gui.jobs.tail import LOG_FILE
@@ -58,6 +59,19 @@ class Page:
     goto: gr.HTML
     buttons: dict[str, gr.Button]
     again: gr.Button
+    note: NoteFields
+
+
+@dataclass(frozen=True)
+class NoteFields:
+    """What a person says of the run, and the way into the trash."""
+
+    title: gr.Textbox
+    tags: gr.Textbox
+    text: gr.Textbox
+    keep: gr.Button
+    sure: gr.Checkbox
+    remove: gr.Button
 
 
 def draw(desk: Desk, blocks: gr.Blocks) -> None:
@@ -73,6 +87,10 @@ def draw(desk: Desk, blocks: gr.Blocks) -> None:
     timer.tick(watcher.poll, [run_id, seen], outputs, **QUIET)
     for name, button in page.buttons.items():
         button.click(_answered(watcher.actions()[name]), run_id, page.outcome, **QUIET)
+    note = page.note
+    opened.then(watcher.note, run_id, [note.title, note.tags, note.text], **QUIET)
+    note.keep.click(watcher.keep_note, [run_id, note.title, note.tags, note.text], page.outcome, **QUIET)
+    note.remove.click(watcher.put_away, [run_id, note.sure], [page.outcome, page.goto], **QUIET)
     page.again.click(watcher.again, run_id, [page.outcome, page.goto], **QUIET)
 
 
@@ -97,9 +115,27 @@ def _widgets(desk: Desk) -> Page:
             html_block(_log_box(), elem_id="run-log", elem_classes=["card"])
         with gr.Tab("Settings and command"):
             settings = html_block(elem_id="run-settings", elem_classes=["card"])
+        with gr.Tab("Name, note, delete"):
+            note = _note_fields()
     log = html_block(elem_id="log-feed", elem_classes=["channel"])
     goto = html_block(elem_id="goto", elem_classes=["channel"])
-    return Page({name: pieces[name] for name in PIECES}, log, settings, outcome, goto, buttons, again)
+    return Page({name: pieces[name] for name in PIECES}, log, settings, outcome, goto, buttons, again, note)
+
+
+def _note_fields() -> NoteFields:
+    with gr.Column(elem_id="run-note", elem_classes=["card"]):
+        title = gr.Textbox(label="Name", info="Shown in the list in the place of the file's name.", elem_id="note-title", elem_classes=["field"])
+        tags = gr.Textbox(label="Tags", info="Separated by commas.", elem_id="note-tags", elem_classes=["field"])
+        text = gr.Textbox(label="Note", lines=3, max_lines=12, elem_id="note-text", elem_classes=["field", "wide"])
+        keep = gr.Button("Keep the note", elem_id="note-keep", scale=0)
+        sure = gr.Checkbox(
+            label="Put this run into the trash",
+            info="Its log, curve and settings leave the list and can be brought back there. What it trained, and its samples, stay where they are.",
+            elem_id="remove-sure",
+            elem_classes=["field"],
+        )
+        remove = gr.Button("Put it away", variant="stop", elem_id="remove", scale=0)
+    return NoteFields(title, tags, text, keep, sure, remove)
 
 
 @dataclass(frozen=True)
@@ -163,6 +199,32 @@ class Watcher:
         """Go on where it stopped."""
         self.desk.executor.resume(self.desk.run_folder(run_id))
         return "Going on from the last saved state."
+
+    def note(self, run_id: str) -> tuple[str, str, str]:
+        """Name, tags and words of the run's note."""
+        try:
+            note = read_note(self.desk.run_folder(run_id))
+        except TrainingError:
+            return "", "", ""
+        return note.title, ", ".join(note.tags), note.text
+
+    def keep_note(self, run_id: str, title: str, tags: str, text: str) -> Markup:
+        """Write the note."""
+        try:
+            write_note(self.desk.run_folder(run_id), title=title or "", tags=tags or "", text=text or "")
+        except TrainingError as failed:
+            return told("bad", str(failed))
+        return told("good", "The note is kept.")
+
+    def put_away(self, run_id: str, sure: bool) -> tuple[Markup, Markup]:
+        """Move the run into the trash and go to the list."""
+        if not sure:
+            return told("bad", "Nothing was moved: tick “Put this run into the trash” first."), Markup()
+        try:
+            put_away(self.desk.run_folder(run_id))
+        except TrainingError as failed:
+            return told("bad", str(failed)), Markup()
+        return Markup(), tag("span", data_href=f"{self.desk.options.root_path}/runs?gone={run_id}", hidden=True)
 
     def again(self, run_id: str, request: gr.Request) -> tuple[Markup, Markup]:
         """Put this run's settings into the form and go there."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from kohya_gui.chart import Frame, Series, legend, line_chart, thinned
 from kohya_gui.jobs.monitor import RunView, Sample, SavedFile
+from kohya_gui.jobs.notes import read_note
 from kohya_gui.jobs.tail import LOG_FILE, read_tail
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.shell import state_badge
@@ -40,7 +41,7 @@ def header(view: RunView, now: float) -> Markup:
     phase = tag("span", _phase(view), class_="phase") if status.is_active and view.phase else None
     title = tag(
         "div",
-        tag("h1", view.name),
+        tag("h1", run_title(view)),
         tag("span", state_badge(status.state), id="run-state", role="status", aria_label="State"),
         phase,
         class_="run-title",
@@ -168,6 +169,11 @@ def files(view: RunView, *, root_path: str) -> Markup:
 def log_text(text: str) -> str:
     """Log text as a person reads it: a progress line that was drawn over and over stands once."""
     return _PROGRESS.sub("", text.replace("\r\n", "\n"))
+
+
+def run_title(view: RunView) -> str:
+    """What a run is called on pages: its given name, else that of its file."""
+    return read_note(view.run).title or view.name or view.run.name
 
 
 def file_address(view: RunView, path: str, root_path: str, *, download: bool = False) -> str:

@@ -158,7 +158,7 @@ def test_the_theme_stays_after_a_reload(train_page: Page) -> None:
 
 def test_no_page_is_wider_than_a_phone_and_the_menu_leads_on(server: Server, open_page: Callable[..., Page]) -> None:
     page = open_page(server.url, viewport={"width": 390, "height": 844})
-    for path in ("/", "/runs", "/run?id=none", "/about"):
+    for path in ("/", "/runs", "/run?id=none", "/compare", "/about"):
         page.goto(server.url + path)
         page.wait_for_function("document.querySelector('#live')?.childElementCount > 0")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -243,3 +243,15 @@ def test_a_button_does_what_a_fix_says_and_undo_takes_it_back(train_page: Page) 
     expect(field(train_page, "network_alpha")).to_have_value("8")
     redo.click()
     expect(field(train_page, "network_alpha")).to_have_value("64")
+
+
+def test_a_pasted_command_fills_the_form_and_lists_what_it_did_not_take(train_page: Page) -> None:
+    page = train_page
+    page.locator("#paste-box button").first.click()
+    page.locator("#pasted textarea").fill(
+        "accelerate launch sdxl_train_network.py --network_module=networks.lora --network_dim 24 --flux_capacitor 3"
+    )
+    page.locator("#paste").click()
+    expect(page.locator("#outcome")).to_contain_text("1 of them worth a look")
+    expect(field(page, "pretrained_model_name_or_path")).to_have_value("/my models/a.safetensors")
+    expect(page.get_by_role("radio", name="SDXL")).to_be_checked()
