@@ -249,7 +249,8 @@ def test_a_pasted_command_fills_the_form_and_lists_what_it_did_not_take(train_pa
     page = train_page
     page.locator("#paste-box button").first.click()
     page.locator("#pasted textarea").fill(
-        "accelerate launch sdxl_train_network.py --network_module=networks.lora --network_dim 24 --flux_capacitor 3"
+        "accelerate launch sdxl_train_network.py --network_module=networks.lora --network_dim 24 --flux_capacitor 3 "
+        "--pretrained_model_name_or_path '/my models/a.safetensors'"
     )
     page.locator("#paste").click()
     expect(page.locator("#outcome")).to_contain_text("1 of them worth a look")
