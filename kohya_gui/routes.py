@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from kohya_gui.files import content_type, list_folder
 from kohya_gui.gate import COOKIE, SESSION_SECONDS, Sessions, safe_target, session_token
 from kohya_gui.markup import Markup, tag
+from kohya_gui.picture_routes import add_picture_routes
 from kohya_gui.report import report_text
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.shell import NAME, icon
@@ -32,6 +33,7 @@ def add_routes(app: FastAPI, desk: Desk, sessions: Sessions | None) -> None:
     """Register every route of ours on `app`; they come before Gradio's mount."""
     add_asset_routes(app)
     add_file_routes(app, desk)
+    add_picture_routes(app, desk)
     add_page_routes(app, desk)
     if sessions is not None:
         add_login_routes(app, sessions, desk.options.root_path)
