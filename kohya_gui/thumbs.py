@@ -114,14 +114,9 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _files(folder: Path) -> Iterator[tuple[float, int, str]]:
     """Time, size and path of each file below `folder`."""
-    if not folder.is_dir():
-        return
-    for branch in folder.iterdir():
-        if branch.is_dir():
-            with os.scandir(branch) as entries:
-                for entry in entries:
-                    try:
-                        stat = entry.stat()
-                    except FileNotFoundError:
-                        continue
-                    yield stat.st_mtime, stat.st_size, entry.path
+    for path in folder.glob("*/*"):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue
+        yield stat.st_mtime, stat.st_size, str(path)
