@@ -54,13 +54,31 @@ def read_caption(path: Path) -> str:
         content = path.read_bytes()
     except OSError as reason:
         raise DataError(f"The caption cannot be read ({reason.strerror or reason}).", fix="Check that it may be read.", path=path) from reason
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+    return meant_text(decode_caption(content, path))
+
+
+def encoding_of(content: bytes) -> str:
+    """The encoding that a caption file's first bytes tell: UTF-8 unless there is a byte-order mark."""
+    return next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+
+
+def decode_caption(content: bytes, path: Path) -> str:
+    """The bytes of the caption file `path` as text, a byte-order mark left out.
+
+    Raises:
+        DataError: it is in another encoding.
+    """
+    encoding = encoding_of(content)
     try:
-        text = content.decode(encoding)
+        return content.decode(encoding)
     except UnicodeDecodeError as reason:
         raise DataError(
             f"The caption is not {encoding.upper().removesuffix('-SIG')}: byte {content[reason.start]:#04x} at position {reason.start}.",
             fix="Save the file as UTF-8.",
             path=path,
         ) from reason
+
+
+def meant_text(text: str) -> str:
+    """What of a caption file's text counts: its lines without blank ones, each stripped, joined by newlines."""
     return "\n".join(line for line in (line.strip() for line in text.splitlines()) if line)

@@ -41,7 +41,7 @@ def process_caption(
         class_tokens: used where `raw` is blank.
         replacements: text to put in the place of another (textual inversion); the key "" replaces everything, a sequence is drawn from.
     """
-    caption = _with_affixes(raw if raw.strip() else class_tokens or raw, rules)
+    caption = whole_text(raw, rules, class_tokens)
     if is_dropped(rules, random, epoch):
         return ""
     caption = _one_line(caption, rules, random)
@@ -50,6 +50,28 @@ def process_caption(
     if rules.secondary_separator:
         caption = caption.replace(rules.secondary_separator, rules.caption_separator)
     return _replaced(caption, replacements or {}, random)
+
+
+def whole_text(raw: str, rules: CaptionRules, class_tokens: str | None = None) -> str:
+    """A caption, or the class tokens where it is blank, with what the rules put before and behind it."""
+    return _with_affixes(raw if raw.strip() else class_tokens or raw, rules)
+
+
+def sections(caption: str, rules: CaptionRules) -> list[str]:
+    """The parts between marks that keep tags in place: what stays in front, what moves, what stays behind. One part where there is no mark."""
+    mark = rules.keep_tokens_separator
+    return caption.split(mark, 2) if mark else [caption]
+
+
+def raw_tags(text: str, rules: CaptionRules) -> list[str]:
+    """The tags of one part as they stand between the separators, blanks included."""
+    return text.split(rules.caption_separator) if rules.caption_separator else [text]
+
+
+def joint(rules: CaptionRules) -> str:
+    """What stands between two tags that are joined: the separator and a blank."""
+    separator = rules.caption_separator
+    return separator if separator[-1:].isspace() else f"{separator} "
 
 
 def counted_text(raw: str, rules: CaptionRules) -> str:
@@ -94,22 +116,21 @@ def _rearranged(caption: str, rules: CaptionRules, random: python_random.Random,
         random.shuffle(tags)
     if rules.caption_tag_dropout_rate > 0:
         tags = [tag for tag in tags if random.random() >= rules.caption_tag_dropout_rate]
-    separator = rules.caption_separator
-    return (separator if separator[-1:].isspace() else f"{separator} ").join(head + tags + tail)
+    return joint(rules).join(head + tags + tail)
 
 
 def _split(caption: str, rules: CaptionRules) -> tuple[list[str], list[str], list[str]]:
     """Tags that stay in front, tags that move, tags that stay behind."""
-    mark = rules.keep_tokens_separator
-    if mark and mark in caption:
-        parts = [[tag for tag in _tags(part, rules) if tag] for part in caption.split(mark, 2)]
-        return parts[0], parts[1], parts[2] if len(parts) > 2 else []
+    parts = sections(caption, rules)
+    if len(parts) > 1:
+        kept = [[tag for tag in _tags(part, rules) if tag] for part in parts]
+        return kept[0], kept[1], kept[2] if len(kept) > 2 else []
     tags = _tags(caption.strip(), rules)
     return tags[: rules.keep_tokens], tags[rules.keep_tokens :], []
 
 
 def _tags(text: str, rules: CaptionRules) -> list[str]:
-    return [tag.strip() for tag in (text.split(rules.caption_separator) if rules.caption_separator else [text])]
+    return [tag.strip() for tag in raw_tags(text, rules)]
 
 
 def _tags_by_now(count: int, rules: CaptionRules, step: int, max_train_steps: int) -> int:

@@ -107,7 +107,7 @@ def _read(field: str, folder: Path, values: Mapping[str, Any]) -> _Found:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     unnumbered = []
     for name in names:
-        repeats = _repeats(name)
+        repeats = repeats_of(name)
         if repeats is None:
             unnumbered.append(name)
         elif not holds_pictures(folder / name):
@@ -119,7 +119,7 @@ def _read(field: str, folder: Path, values: Mapping[str, Any]) -> _Found:
                         field, f"{name} means {repeats:,} repeats of each picture.", "Rename it if the number is no count, for example to 1_name."
                     )
                 )
-            tokens = name.split("_", 1)[1] if "_" in name else ""
+            tokens = class_tokens_of(name)
             found.subsets.append(make_subset(folder / name, {**values, "num_repeats": repeats, "class_tokens": tokens}))
     loose = holds_pictures(folder)
     if found.subsets:
@@ -131,13 +131,18 @@ def _read(field: str, folder: Path, values: Mapping[str, Any]) -> _Found:
     return found
 
 
-def _repeats(name: str) -> int | None:
+def repeats_of(name: str) -> int | None:
     """Repeats that a folder's name states before its first "_"; None for a folder that is not used: no number, or one below 1."""
     try:
         repeats = int(name.split("_", 1)[0])
     except ValueError:
         return None
     return repeats if repeats > 0 else None
+
+
+def class_tokens_of(name: str) -> str:
+    """What a folder's name says of its pictures, behind the number of repeats: "sks cat" of "10_sks cat"."""
+    return name.split("_", 1)[1] if "_" in name else ""
 
 
 def _note_unused(found: _Found, field: str, *, loose: bool, unnumbered: list[str]) -> None:
@@ -162,7 +167,7 @@ def _note_unused(found: _Found, field: str, *, loose: bool, unnumbered: list[str
 
 def _use_plain(found: _Found, field: str, values: Mapping[str, Any]) -> None:
     found.subsets.append(make_subset(found.folder, values))
-    repeats = _repeats(found.folder.name)
+    repeats = repeats_of(found.folder.name)
     if repeats is not None and "_" in found.folder.name and repeats != values["num_repeats"] and field == "train_data_dir":
         found.problems.append(
             warning(
