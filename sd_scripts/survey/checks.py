@@ -76,8 +76,7 @@ def survey(config: Config, *, processes: int = 1, on_progress: Progress | None =
     if blueprint is not None and found is not None:
         plan = make_plan(config, blueprint, found, processes=processes)
         problems += [*_plan_problems(config, plan), *_curve_problems(config, plan)]
-        problems += _blueprint_problems(config, blueprint)
-        problems += _picture_problems(blueprint, found)
+        problems += data_problems(config, blueprint, found)
         problems += word_problems(config, blueprint, found)
     header, model, model_problems = read_model(config)
     problems += [*model_problems, *other_weights(config, model), *_prompt_problems(config)]
@@ -177,6 +176,12 @@ def _plan_problems(config: Config, plan: Plan) -> Iterator[Problem]:
 
 def _epochs(number: int) -> str:
     return f"{number:,} epoch" if number == 1 else f"{number:,} epochs"
+
+
+def data_problems(config: Config, blueprint: Blueprint, found: Scan) -> Iterator[Problem]:
+    """Options of datasets and subsets that do not fit one another, the model or the pictures."""
+    yield from _blueprint_problems(config, blueprint)
+    yield from _picture_problems(blueprint, found)
 
 
 def _blueprint_problems(config: Config, blueprint: Blueprint) -> Iterator[Problem]:

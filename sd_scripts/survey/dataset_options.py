@@ -12,9 +12,14 @@ from typing import Any, Literal
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.check import check_value
+from sd_scripts.params.commands import Command
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Masks
+from sd_scripts.params.dataset_keys import CustomAttributes, DatasetKeys, SubsetKeys
+from sd_scripts.params.network import Network
+from sd_scripts.params.problem import LEAVE_OUT
 from sd_scripts.params.resolution import parse_resolution
+from sd_scripts.params.spec import Parameter, section_of
 from sd_scripts.params.values import nearest, typed
 from sd_scripts.survey.buckets import adjust_limits
 from sd_scripts.survey.datasets import CaptionRules, Dataset, Size, Subset
@@ -49,6 +54,8 @@ KEYS_OF: dict[Scope, tuple[str, ...]] = {
     "dataset": (*DATASET_KEYS, *SHARED_KEYS, "subsets"),
     "subset": SHARED_KEYS + SUBSET_KEYS,
 }
+OWN_SECTIONS = (SubsetKeys, DatasetKeys, CustomAttributes)
+"""Where keys are declared that no command line has."""
 PRESERVES = "diff_output_preservation"
 """The custom attribute that has an effect."""
 
@@ -63,6 +70,38 @@ class Place:
     def error(self, key: str, message: str, fix: str = "") -> ConfigError:
         """An error about `key` at this place."""
         return ConfigError("dataset_config", f"{self.name}.{key}: {message}", fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a table: its name ("custom_attributes.…" for one in a table of its own), how it is declared, and the title of its section."""
+
+    name: str
+    parameter: Parameter
+    section: str
+
+
+def keys_of(scope: Scope, command: Command) -> tuple[Key, ...]:
+    """The keys that may stand in a table and mean something in a training by `command`: the folder's own, then in the order of its form."""
+    options = {parameter.name: (parameter, section.title) for section in command.descriptions for parameter in section.params}
+    sections = [section_of(cls) for cls in OWN_SECTIONS]
+    own = {parameter.hints.dataset_key or parameter.name: (parameter, section.title) for section in sections for parameter in section.params}
+    if Network not in command.sections:
+        own = {name: row for name, row in own.items() if row[0].section == SubsetKeys.__name__}
+    found: list[Key] = []
+    for key in KEYS_OF[scope]:
+        option = OPTION_OF.get(key, key)
+        names = [name for name in own if name.partition(".")[0] == key]
+        found += [Key(name, *own[name]) for name in names]
+        if not names and option in options:
+            found.append(Key(key, command.parameter(option), options[option][1]))
+    titles = [section_of(SubsetKeys).title, *(section.title for section in command.descriptions)]
+    names = list(options)
+    return tuple(sorted(found, key=lambda key: (_place(key.section, titles), _place(key.parameter.name, names))))
+
+
+def _place(word: str, order: list[str]) -> int:
+    return order.index(word) if word in order else len(order)
 
 
 def from_command_line(config: Config) -> dict[str, Any]:
@@ -119,7 +158,9 @@ def _typed(key: str, value: object, place: Place, config: Config) -> object:
         if not isinstance(value, bool if switch else str):
             raise place.error(key, f"{value!r} is not {'true or false' if switch else 'a path'}.")
         return value
-    parameter = config.command.parameter(OPTION_OF.get(key, key))
+    parameter = config.command.by_name.get(OPTION_OF.get(key, key))
+    if parameter is None:
+        raise place.error(key, f"it has no meaning in this training ({config.command.title}).", LEAVE_OUT)
     made = _placed(key, place, lambda raw: typed(parameter, raw), value)
     problem = check_value(parameter, made)
     if problem is not None and problem.severity == "error":

@@ -25,6 +25,8 @@ _THREADS = 8
 
 Progress = Callable[[int, int], None]
 """Called with (pictures looked at, pictures in all)."""
+Looked = Callable[[Listing, Sequence[Look]], None]
+"""Called with each subset's folder and what looking at each of its pictures gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Scan:
     validation: tuple[Item, ...] = ()
 
 
-def scan(blueprint: Blueprint, *, on_progress: Progress | None = None) -> Scan:
+def scan(blueprint: Blueprint, *, on_progress: Progress | None = None, on_looks: Looked | None = None) -> Scan:
     """Look at every picture and caption of `blueprint`. Never raises for a bad file: each one is named in `problems`."""
     listings = [list_folder(d, s, subset) for d, dataset in enumerate(blueprint.datasets) for s, subset in enumerate(dataset.subsets)]
     total = sum(len(listing.pictures) for listing in listings)
@@ -67,6 +69,8 @@ def scan(blueprint: Blueprint, *, on_progress: Progress | None = None) -> Scan:
                 done += len(part)
                 if on_progress is not None:
                     on_progress(done, total)
+            if on_looks is not None:
+                on_looks(listing, looks)
             found = [entry.item for entry in looks if entry.item is not None]
             items += found
             captions = sum(entry.caption == "text" for entry in looks)

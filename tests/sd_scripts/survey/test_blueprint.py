@@ -12,6 +12,8 @@ from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.params.cli import parse_args
 from sd_scripts.params.commands import command
 from sd_scripts.survey.blueprint import Blueprint, read_blueprint
+from sd_scripts.survey.dataset_config import parse_document, read_document
+from sd_scripts.survey.dataset_options import KEYS_OF, keys_of
 
 TRAIN = command("train_network")
 
@@ -179,3 +181,61 @@ def test_json_says_the_same_as_toml(tmp_path):
     _pictures(tmp_path / "a")
     document = {"datasets": [{"resolution": 512, "subsets": [{"image_dir": str(tmp_path / "a")}]}]}
     assert _file(tmp_path / "d.json", json.dumps(document)) == _file(tmp_path / "d.toml", _subset(tmp_path))
+
+
+def test_a_key_without_meaning_in_this_training_is_refused(tmp_path):
+    _pictures(tmp_path / "a")
+    (tmp_path / "d.toml").write_text(
+        f"[[datasets]]\nresolution = 512\nvalidation_split = 0.1\n[[datasets.subsets]]\nimage_dir = {str(tmp_path / 'a')!r}\n"
+    )
+    with pytest.raises(ConfigError, match=r"datasets\[0\]\.validation_split: it has no meaning in this training"):
+        read_blueprint(parse_args(command("train_db"), ["--dataset_config", str(tmp_path / "d.toml")]))
+
+
+def test_an_editor_reads_on_after_mistakes_and_learns_where_they_are(tmp_path):
+    _pictures(tmp_path / "a", tmp_path / "b", tmp_path / "foreign")
+    text = f"""
+        [general]
+        resolution = 512
+        shufle_caption = true
+        [[datasets]]
+        [[datasets.subsets]]
+        image_dir = "{tmp_path}/gone"
+        [[datasets.subsets]]
+        image_dir = "{tmp_path}/a"
+        keep_tokens = -1
+        flip_aug = true
+        [[datasets.subsets]]
+        image_dir = "{tmp_path}/foreign"
+        [[datasets.subsets]]
+        image_dir = "{tmp_path}/a"
+        [[datasets]]
+        batch_size = 2
+        [[datasets.subsets]]
+        image_dir = "{tmp_path}/b"
+    """
+    config = parse_args(TRAIN, [])
+    reading = read_document(parse_document(text, "d.toml"), config, allows=lambda path: "foreign" not in path)
+    assert [(fault.spot, fault.key) for fault in reading.faults] == [
+        ((), "shufle_caption"),
+        ((0, 0), "image_dir"),
+        ((0, 1), "keep_tokens"),
+        ((0, 2), "image_dir"),
+    ]
+    assert "may not be opened" in str(reading.faults[3].error)
+    assert reading.spots == (((0, 1),), ((1, 0),))
+    assert [spot for spot, _ in reading.unused] == [(0, 3)]
+    first, second = reading.blueprint.datasets
+    assert (first.subsets[0].image_dir, first.subsets[0].flip_aug, first.subsets[0].captions.keep_tokens) == (tmp_path / "a", True, 0)
+    assert (second.batch_size, second.resolution) == (2, (512, 512))
+
+
+@pytest.mark.parametrize("scope", ["general", "dataset", "subset"])
+def test_every_key_of_a_table_is_declared_once(scope):
+    names = [key.name.partition(".")[0] for key in keys_of(scope, TRAIN)]
+    assert sorted(names) == sorted(set(KEYS_OF[scope]) - {"subsets"})
+
+
+def test_keys_without_meaning_in_a_training_are_not_offered():
+    names = {key.name for key in keys_of("dataset", command("train_db"))}
+    assert "batch_size" in names and not names & {"network_multiplier", "validation_split", "custom_attributes.diff_output_preservation"}
