@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.check import check_value
@@ -16,6 +16,7 @@ from sd_scripts.params.commands import Command
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Masks
 from sd_scripts.params.dataset_keys import CustomAttributes, DatasetKeys, SubsetKeys
+from sd_scripts.params.dataset_scopes import DATASET_KEYS, KEYS_OF, OPTION_OF, SHARED_KEYS, SUBSET_KEYS, Scope
 from sd_scripts.params.network import Network
 from sd_scripts.params.problem import LEAVE_OUT
 from sd_scripts.params.resolution import parse_resolution
@@ -25,35 +26,6 @@ from sd_scripts.survey.buckets import adjust_limits
 from sd_scripts.survey.datasets import CaptionRules, Dataset, Size, Subset
 from sd_scripts.survey.faces import range_of
 
-Scope = Literal["general", "dataset", "subset"]
-
-OPTION_OF = {"batch_size": "train_batch_size", "num_repeats": "dataset_repeats"}
-"""Keys whose option has another name on the command line; all others are called the same."""
-
-DATASET_KEYS = (
-    "batch_size",
-    "resolution",
-    "enable_bucket",
-    "min_bucket_reso",
-    "max_bucket_reso",
-    "bucket_reso_steps",
-    "bucket_no_upscale",
-    "network_multiplier",
-    "validation_seed",
-    "validation_split",
-)
-SHARED_KEYS = (
-    "num_repeats", "shuffle_caption", "color_aug", "flip_aug", "random_crop", "enable_wildcard", "keep_tokens", "keep_tokens_separator",
-    "secondary_separator", "caption_separator", "caption_prefix", "caption_suffix", "face_crop_aug_range", "token_warmup_min", "token_warmup_step",
-    "custom_attributes", "caption_dropout_rate", "caption_tag_dropout_rate", "caption_dropout_every_n_epochs", "caption_extension", "cache_info",
-    "class_tokens", "resize_interpolation",
-)  # fmt: skip
-SUBSET_KEYS = ("image_dir", "is_reg", "alpha_mask", "metadata_file", "conditioning_data_dir")
-KEYS_OF: dict[Scope, tuple[str, ...]] = {
-    "general": DATASET_KEYS + SHARED_KEYS,
-    "dataset": (*DATASET_KEYS, *SHARED_KEYS, "subsets"),
-    "subset": SHARED_KEYS + SUBSET_KEYS,
-}
 OWN_SECTIONS = (SubsetKeys, DatasetKeys, CustomAttributes)
 """Where keys are declared that no command line has."""
 PRESERVES = "diff_output_preservation"
