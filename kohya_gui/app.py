@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
+from gradio.blocks import Block
 from starlette.middleware.gzip import GZipMiddleware
 
 from kohya_gui.configs import FIRST_SCRIPT, start_draft
@@ -18,13 +20,14 @@ from kohya_gui.files import Roots
 from kohya_gui.gate import LOOPBACK, Gate, Sessions
 from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.login import is_loopback
+from kohya_gui.page_language import PageLanguage, drawn_blocks
 from kohya_gui.routes import add_routes
 from kohya_gui.settings import HOME, ServerOptions, Settings
 from kohya_gui.share import share_in_background
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.pages import build_pages
-from kohya_gui.text import read_words
-from kohya_gui.theme import head, theme
+from kohya_gui.text import ENGLISH, LOCALES, all_words, read_words
+from kohya_gui.theme import head, script_texts, theme
 from sd_scripts.errors import ConfigError, RunError
 from sd_scripts.params.commands import command
 
@@ -33,8 +36,8 @@ LARGEST_UPLOAD = "64mb"
 COMPRESS_FROM = 800
 
 
-def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
-    """The whole server.
+def build_app(settings: Settings, options: ServerOptions, *, locales: Path = LOCALES) -> FastAPI:
+    """The whole server. `locales` is the folder of the languages.
 
     Raises:
         ConfigError: the language or the start preset does not exist, or the page could be reached from outside without a login.
@@ -44,24 +47,29 @@ def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
             "listen", f"{options.listen} can be reached from outside this machine, and no login is set.", fix="Give --username and a password."
         )
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    desk = make_desk(settings, options)
+    desk = make_desk(settings, options, locales=locales)
     sessions = Sessions(options.username, options.password) if options.username and options.password else None
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk, sessions)
-    _mount(app, desk, has_login=sessions is not None)
+    drawn = drawn_blocks(_mount(app, desk, has_login=sessions is not None))
+    app.add_middleware(PageLanguage, known=desk.languages, default=options.language or ENGLISH, drawn=drawn, script_texts=frozenset(script_texts()))
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM)
     app.add_middleware(Gate, hosts=_hosts(settings, options, has_login=sessions is not None), sessions=sessions, root_path=options.root_path)
     return app
 
 
-def _mount(app: FastAPI, desk: Desk, *, has_login: bool) -> None:
-    """Gradio's pages at /, after our own routes. What Gradio says of server-side rendering, which is off, is kept from the terminal."""
+def _mount(app: FastAPI, desk: Desk, *, has_login: bool) -> Mapping[int, Block]:
+    """Put Gradio's pages at /, after our own routes; return their blocks.
+
+    They are built in English. What Gradio says of server-side rendering, which is off, is kept from the terminal.
+    """
     root, user = desk.options.root_path, desk.options.username
+    pages = build_pages(desk)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="SSR mode")
         gr.mount_gradio_app(
             app,
-            build_pages(desk),
+            pages,
             path="/",
             ssr_mode=False,
             footer_links=[],
@@ -72,15 +80,17 @@ def _mount(app: FastAPI, desk: Desk, *, has_login: bool) -> None:
             max_file_size=LARGEST_UPLOAD,
             auth_dependency=(lambda request: user) if has_login else None,
         )
+    return pages.blocks
 
 
-def make_desk(settings: Settings, options: ServerOptions) -> Desk:
+def make_desk(settings: Settings, options: ServerOptions, *, locales: Path = LOCALES) -> Desk:
     """What the pages share, from settings and options. Raises ConfigError."""
+    read_words(options.language, locales)
     start = start_draft(command(FIRST_SCRIPT), settings)
     return Desk(
         settings=settings,
         options=options,
-        words=read_words(options.language),
+        languages=all_words(locales),
         roots=Roots(settings.roots()),
         drafts=Drafts(settings.runs_dir / ".drafts", start),
         executor=CommandExecutor(settings.runs_dir, cwd=HOME),

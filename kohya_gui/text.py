@@ -1,10 +1,13 @@
-"""Words and numbers as people read them: sizes, durations, times, and the labels of options in the chosen language. No page lives here."""
+"""Words and numbers as people read them: sizes, durations, times, and all texts in the language of whoever asks. No page lives here."""
 
 from __future__ import annotations
 
 import json
+import string
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,23 +20,63 @@ ENGLISH = "en"
 
 @dataclass(frozen=True)
 class Words:
-    """Labels and help texts of one language; what a language does not say is said in English, whole."""
+    """The texts of one language; what a language does not say is said in English, whole.
+
+    `options` has label and help by an option's name, or by "name--Section" where sections declare it differently; `sections` has titles by the
+    class name of a section; `texts` has everything else by the English sentence.
+    """
 
     language: str = ENGLISH
+    name: str = "English"
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sections: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def label(self, parameter: Parameter) -> str:
         """The option's name in plain words."""
-        return self.options.get(parameter.name, {}).get("label", parameter.label)
+        return self.option(parameter).get("label") or parameter.label
 
     def help(self, parameter: Parameter) -> str:
         """One or two sentences on what the option does."""
-        return self.options.get(parameter.name, {}).get("help", parameter.help)
+        return self.option(parameter).get("help") or parameter.help
+
+    def option(self, parameter: Parameter) -> Mapping[str, str]:
+        """What this language says of an option: of that section's, else of every option with its name."""
+        general = self.options.get(parameter.name, {})
+        return {**general, **self.options.get(f"{parameter.name}--{parameter.section}", {})}
 
     def title(self, name: str, english: str) -> str:
         """A section's title."""
-        return self.sections.get(name, english)
+        return self.sections.get(name) or english
+
+    def text(self, english: str) -> str:
+        """Any other sentence or word, its {places} still open."""
+        return self.texts.get(english) or english
+
+
+_CURRENT: ContextVar[Words] = ContextVar("words", default=Words())  # noqa: B039, frozen, and its mappings are never written to
+"""What `words` and `say` answer with: per request, since each request runs in a context of its own."""
+
+
+def words() -> Words:
+    """The words of whoever made the request that is being answered; English outside of any."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def speaking(chosen: Words) -> Generator[None]:
+    """Answer with `chosen` inside the block, and in everything that is started there."""
+    before = _CURRENT.set(chosen)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(before)
+
+
+def say(english: str, **values: object) -> str:
+    """A sentence in the reader's language. `values` fill its {places}: whole sentences, never pieces, so that another grammar can move them."""
+    text = words().text(english)
+    return text.format(**values) if values else text
 
 
 def languages(folder: Path = LOCALES) -> tuple[str, ...]:
@@ -41,11 +84,16 @@ def languages(folder: Path = LOCALES) -> tuple[str, ...]:
     return (ENGLISH, *sorted(path.stem for path in folder.glob("*.json")))
 
 
+def all_words(folder: Path = LOCALES) -> Mapping[str, Words]:
+    """The words of every language, by its code, English first. Raises ConfigError, see `read_words`."""
+    return {language: read_words(language, folder) for language in languages(folder)}
+
+
 def read_words(language: str | None, folder: Path = LOCALES) -> Words:
     """The words of `language`; None is English.
 
     Raises:
-        ConfigError: there is no such language, or its file is broken.
+        ConfigError: there is no such language, its file is broken, or a sentence leaves out a place for a value.
     """
     if language in (None, "", ENGLISH):
         return Words()
@@ -56,7 +104,19 @@ def read_words(language: str | None, folder: Path = LOCALES) -> Words:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as failed:
         raise ConfigError("language", f"{path} cannot be read: {failed}.", fix="Mend the file or leave the language out.") from failed
-    return Words(str(language), data.get("options", {}), data.get("sections", {}))
+    texts = data.get("texts", {})
+    for english, text in texts.items():
+        if text and _places(english) != _places(text):
+            raise ConfigError("language", f"{path}: {text!r} has other {{places}} than {english!r}.", fix="Use the same names in braces.")
+    return Words(str(language), str(data.get("name", language)), data.get("options", {}), data.get("sections", {}), texts)
+
+
+def _places(text: str) -> set[str]:
+    """Names in braces; of a text without any, since single braces may stand in one."""
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError:
+        return set()
 
 
 def count(value: float) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -84,6 +87,13 @@ def head(root_path: str) -> Markup:
         "<script>window.STUDIO_BASE=" + repr(root_path) + ";try{window.STUDIO_THEME=localStorage.getItem('studio-theme')}catch(e){}</script>"
     )
     return join(first, tag("meta", name="color-scheme", content="light dark"), styles, scripts)
+
+
+def script_texts() -> Iterator[str]:
+    """English sentences that our scripts say, for the catalogue of a language: whatever they give to `say` as one string in double quotes."""
+    for name in SCRIPTS:
+        for found in re.finditer(r'\bsay\("((?:[^"\\]|\\.)+)"', (ASSETS / name).read_text("utf-8")):
+            yield json.loads(f'"{found[1]}"')
 
 
 def version() -> str:

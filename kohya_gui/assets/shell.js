@@ -16,6 +16,8 @@
     made.append(...children.filter((child) => child != null));
     return made;
   };
+  // A sentence in the reader's language; {places} are filled by `values`. The page carries the texts that scripts say.
+  studio.say = (english, values = {}) => (window.STUDIO_WORDS?.[english] || english).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
   // Gradio keeps its own copy of a value: it hears only of an assignment through the native setter followed by "input".
   studio.setValue = (input, value) => {
     Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value").set.call(input, value);
@@ -50,10 +52,15 @@
     if (copy) {
       navigator.clipboard?.writeText(studio.$(copy.dataset.copy).textContent).then(() => {
         const before = copy.textContent;
-        copy.textContent = "Copied";
+        copy.textContent = studio.say("Copied");
         setTimeout(() => (copy.textContent = before), 1500);
       });
     }
+  });
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("[data-language]")) return;
+    document.cookie = `studio_language=${event.target.value}; path=${base || "/"}; max-age=31536000; samesite=lax`;
+    location.reload();
   });
   document.addEventListener("keydown", (event) => event.key === "Escape" && document.body.classList.remove("menu-open"));
 
@@ -64,7 +71,7 @@
     if (!box) return;
     const seconds = Math.round((Date.now() - heard) / 1000);
     box.hidden = seconds < 8;
-    if (!box.hidden) box.textContent = `The server does not answer. Last heard ${seconds} s ago; trying again.`;
+    if (!box.hidden) box.textContent = studio.say("The server does not answer. Last heard {seconds} s ago; trying again.", { seconds });
   };
   const ask = async () => {
     const live = studio.$("#live");

@@ -38,3 +38,9 @@ def _declared() -> Mapping[str, frozenset[str]]:
     sections = {cls: section_of(cls) for command in COMMANDS for cls in command.sections}
     names = {parameter.name for section in sections.values() for parameter in section.params}
     return {name: frozenset(s.name for s in sections.values() if any(parameter.name == name for parameter in s.params)) for name in names}
+
+
+@cache
+def parameters_by_key() -> Mapping[str, Parameter]:
+    """The declaration behind each field of the form."""
+    return {key_of(parameter): parameter for row in COMMANDS if row.kind == "train" for parameter in row.parameters}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import gradio as gr
@@ -10,9 +11,13 @@ from kohya_gui.form.block import html_block
 from kohya_gui.form.form import Form
 from kohya_gui.form.keys import key_of
 from kohya_gui.form.marks import SectionFacts
-from kohya_gui.markup import tag
+from kohya_gui.markup import Markup, tag
+from kohya_gui.text import words
 from sd_scripts.params.config import Config
 from sd_scripts.params.spec import Section, section_of
+
+SECTION = "sec-"
+"""Before a section's class name in its accordion's id."""
 
 
 class FormSection:
@@ -32,7 +37,7 @@ class FormSection:
     @property
     def id(self) -> str:
         """The accordion's element id."""
-        return f"sec-{type(self).__name__}"
+        return f"{SECTION}{type(self).__name__}"
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ class FormSection:
                 if len(self.shown) > 1 and section.title != self.title:
                     advanced = all(parameter.hints.advanced for parameter in section.params)
                     classes = ["part-title", "adv"] if advanced else ["part-title"]
-                    html_block(tag("h3", section.title), elem_id=f"part-{section.name}", elem_classes=classes)
+                    html_block(partial(_heading, section), elem_id=f"part-{section.name}", elem_classes=classes)
                 for parameter in section.params:
                     self.form.draw_field(section, parameter.name)
             self.after()
@@ -72,3 +77,7 @@ class FormSection:
 
     def _has_basic(self) -> bool:
         return not self.shown or any(not parameter.hints.advanced for section in self.shown for parameter in section.params)
+
+
+def _heading(section: Section) -> Markup:
+    return tag("h3", words().title(section.name, section.title))

@@ -17,19 +17,21 @@ from sd_scripts.params.spec import Parameter
 
 NOT_SET = "not set"
 UNREACHED = 1e9
+FIELD = "f-"
+"""Before a field's name in its element's id."""
 TALL_LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "base_weights")
 
 
 def field_id(key: str) -> str:
     """The element's id of a field's widget."""
-    return f"f-{key}"
+    return f"{FIELD}{key}"
 
 
 def make_widget(parameter: Parameter, words: Words, value: object, *, key: str = "") -> Component:
     """The widget of one option, showing `value`; None shows as empty. `key` is the field's name where it is not the option's."""
     common: dict[str, Any] = {
         "label": words.label(parameter),
-        "info": _info(parameter, words),
+        "info": info(parameter, words),
         "elem_id": field_id(key or parameter.name),
         "elem_classes": _classes(parameter),
         "value": shown(parameter, value),
@@ -99,7 +101,8 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if "'" not in word else f'"{word}"'
 
 
-def _info(parameter: Parameter, words: Words) -> str:
+def info(parameter: Parameter, words: Words) -> str:
+    """What stands below a field's label: the flag, the help, the range."""
     within = _range(parameter)
     return " ".join(part for part in (f"`{parameter.name}`", words.help(parameter), f"{within[0].upper()}{within[1:]}." if within else "") if part)
 

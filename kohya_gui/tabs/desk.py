@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from kohya_gui.jobs.launch import process_count
 from kohya_gui.jobs.monitor import Views
 from kohya_gui.jobs.runs import RUN_FILE
 from kohya_gui.settings import ServerOptions, Settings
-from kohya_gui.text import Words
+from kohya_gui.text import Words, words
 from sd_scripts.errors import RunError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.config import Config
@@ -26,17 +26,22 @@ from sd_scripts.survey.checks import Report, survey
 LOCAL_USER = "local"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Desk:
-    """One per server."""
+    """One per server. `settings` and `roots` are replaced when somebody saves the Settings page, see `settle`; all else stays."""
 
     settings: Settings
     options: ServerOptions
-    words: Words
+    languages: Mapping[str, Words]
     roots: Roots
     drafts: Drafts
     executor: CommandExecutor
     views: Views = field(default_factory=Views)
+
+    @property
+    def words(self) -> Words:
+        """The texts in the language of whoever is being answered."""
+        return words()
 
     def start(self, wanted: Command) -> Draft:
         """The draft of an empty form for a trainer. Raises ConfigError."""

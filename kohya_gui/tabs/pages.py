@@ -8,12 +8,13 @@ import gradio as gr
 
 from kohya_gui.tabs import about, compare, run, runs, training
 from kohya_gui.tabs.desk import Desk
-from kohya_gui.tabs.shell import NAME, shell
+from kohya_gui.tabs.shell import NAME, Frame, shell
 
 
 def build_pages(desk: Desk) -> gr.Blocks:
     """Train at /, Runs at /runs, some beside each other at /compare?ids=…, one at /run?id=…, About at /about."""
-    frame = partial(shell, root_path=desk.options.root_path, user=desk.options.username or None, shared=desk.options.share)
+    options = desk.options
+    frame = partial(shell, frame=Frame(options.root_path, options.username, shared=options.share, languages=desk.languages))
     with gr.Blocks(analytics_enabled=False, title=NAME) as pages:
         frame("train")
         training.draw(desk, pages)
