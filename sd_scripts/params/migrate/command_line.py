@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Sequence
 
 from sd_scripts.errors import ConfigError
-from sd_scripts.params.cli import read_words, take_option
 from sd_scripts.params.commands import COMMANDS, Command
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.migrate.ledger import Imported, Ledger
-from sd_scripts.params.migrate.shared import is_secret
-from sd_scripts.params.names import RENAMED
+from sd_scripts.params.migrate.option_words import take_words
+from sd_scripts.params.migrate.told_family import Told, family_of_script
+from sd_scripts.params.migrate.trainer import row_of
 from sd_scripts.params.spec import section_of
 
 _CONTINUED = re.compile(r"[ \t]*[\\^`]\r?\n")
@@ -31,37 +31,14 @@ def import_command_line(text: str, near: Command) -> Imported:
     """
     words = _words(text)
     at = next((place for place, word in enumerate(words) if _SCRIPT.fullmatch(word)), None)
-    command = _trainer(words[at]) if at is not None else near
+    command, told = _trainer(words[at], near) if at is not None else (near, None)
     ledger = Ledger(command)
     if at is not None:
+        ledger.meant_for(told)
         _launcher(ledger, words[:at])
         words = words[at + 1 :]
-    while words:
-        name, value, rest = take_option(words)
-        _account(ledger, name, value, words[: len(words) - len(rest)])
-        words = rest
+    take_words(ledger, words)
     return ledger.finish()
-
-
-def _account(ledger: Ledger, name: str, value: list[str] | str, words: Sequence[str]) -> None:
-    """One option with its words as they stand in the line."""
-    text = value if isinstance(value, str) else " ".join(value)
-    if is_secret(ledger, name):
-        ledger.hide(name, text)
-        return
-    try:
-        values, problems = read_words(ledger.command, words)
-    except ConfigError as refused:
-        ledger.keep(name, text, note=f"{refused.message} {refused.fix}".strip(), outcome="unknown")
-        return
-    for option, made in values.items():
-        if option in ("config_file", "output_config"):
-            ledger.keep(option, made, note="Another config file is not followed: open it instead.")
-        else:
-            ledger.take(name, made, name=option)
-    for problem in problems:
-        if problem.field not in values and RENAMED.get(problem.field) not in values:
-            ledger.keep(name, text, note=problem.message)
 
 
 def _words(text: str) -> list[str]:
@@ -75,14 +52,18 @@ def _words(text: str) -> list[str]:
         raise ConfigError("", f"The command cannot be read: {failed}.", fix="Close every quotation mark.") from failed
 
 
-def _trainer(word: str) -> Command:
+def _trainer(word: str, near: Command) -> tuple[Command, Told]:
+    """The trainer that a script's name means, and its family; one of a family that is not trained here is read for that of `near`."""
     found = _SCRIPT.fullmatch(word)
     name = found[1] if found else word
     row = next((row for row in COMMANDS if row.script == name and row.kind == "train"), None)
-    if row is None:
+    if row is not None:
+        return row, Told(row.family, name)
+    family = family_of_script(name)
+    if not family:
         known = ", ".join(row.script for row in COMMANDS if row.kind == "train")
         raise ConfigError("", f"{name}.py is no trainer here.", fix=f"Commands of these can be read: {known}.")
-    return row
+    return row_of(near.family, "adapter" if "network" in name else "dreambooth") or near, Told(family, name)
 
 
 def _launcher(ledger: Ledger, words: Sequence[str]) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sd_scripts.errors import ConfigError
-from sd_scripts.params.cli import read_words
 from sd_scripts.params.families import FAMILIES
-from sd_scripts.params.migrate.ledger import Converter, Ledger, Row
+from sd_scripts.params.migrate.ledger import Converter, Ledger
+from sd_scripts.params.migrate.option_words import take_words
 from sd_scripts.params.migrate.shared import NOT_SET, SHARED, STUDIO_PROMPTS, is_on, number
 from sd_scripts.params.migrate.trainer import WHOLE
 from sd_scripts.params.samples import PROMPT_FILES
@@ -44,7 +44,7 @@ def warmup_percent(ledger: Ledger, key: str, value: Any, document: Mapping[str, 
     elif document.get("lr_scheduler") == "constant":
         ledger.keep(key, value, note="The constant schedule has no warm-up.")
     else:
-        ledger.take(key, value, name="lr_warmup_steps", made=percent / 100, note=f"{percent:g} percent is lr_warmup_steps {percent / 100:g} here.")
+        ledger.take(key, value, name="lr_warmup_steps", made=percent / 100, note=f"{percent:g} percent of the run.")
 
 
 def warmup_steps(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -83,8 +83,7 @@ def text_encoder_stop(ledger: Ledger, key: str, value: Any, document: Mapping[st
     elif ledger.command.parameter("stop_text_encoder_training").kind == "int":
         ledger.keep(key, value, note=f"{percent:g} percent of the run: this trainer wants a step, which the pictures decide.")
     else:
-        note = f"{percent:g} percent is stop_text_encoder_training {percent / 100:g} here."
-        ledger.take(key, value, name="stop_text_encoder_training", made=percent / 100, note=note)
+        ledger.take(key, value, name="stop_text_encoder_training", made=percent / 100, note=f"{percent:g} percent of the run.")
 
 
 def token_length(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -122,7 +121,7 @@ def _noise_value(ledger: Ledger, key: str, value: Any, document: Mapping[str, An
 
 def noise_type(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
     """No option: it has chosen between the noise fields."""
-    ledger.rows.append(Row(key, value, "converted", "It chooses between noise_offset and multires_noise_iterations."))
+    ledger.convert(key, value, note="It chooses between noise_offset and multires_noise_iterations.")
 
 
 def part_rate(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -156,7 +155,7 @@ def prompts(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -
         ledger.take(key, value, name="sample_prompts")
     else:
         ledger.studio[STUDIO_PROMPTS] = text
-        ledger.rows.append(Row(key, value, "converted", "The prompts are kept as text and written to a file at the start."))
+        ledger.convert(key, value, became="prompts", note="They are kept as text and written to a file at the start.")
 
 
 def file_format(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -187,7 +186,7 @@ def metadata_file(ledger: Ledger, key: str, value: Any, document: Mapping[str, A
     elif key == ruling and name:
         ledger.take(key, value, name="in_json", made=f"{folder.rstrip('/')}/{name}")
     else:
-        ledger.rows.append(Row(key, value, "converted", "It is part of in_json here."))
+        ledger.convert(key, value, became="in_json", note="It is part of that path.")
 
 
 def template(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -231,7 +230,7 @@ def bucket_steps(ledger: Ledger, key: str, value: Any, document: Mapping[str, An
     if steps == fitting:
         ledger.take(key, value)
     else:
-        ledger.take(key, value, made=fitting, note=f"It is {fitting} here: sides of buckets are multiples of {divisor}.")
+        ledger.take(key, value, made=fitting, note=f"Sides of buckets are multiples of {divisor} here.")
 
 
 def seed(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -249,18 +248,11 @@ def additional(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]
         ledger.skip(key, value)
         return
     try:
-        words, problems = read_words(ledger.command, shlex.split(text, posix=False))
+        take_words(ledger, shlex.split(text, posix=False), within=key)
     except (ConfigError, ValueError) as refused:
         ledger.keep(key, value, note=f"It cannot be read: {refused}")
         return
-    for name, made in words.items():
-        if name in ("config_file", "output_config"):
-            ledger.keep(f"{key} --{name}", made, note="Another config file is not followed.")
-        else:
-            ledger.take(f"{key} --{name}", made, name=name, note=f"It is {name} here.")
-    for problem in problems:
-        ledger.keep(f"{key} --{problem.field}", text, note=problem.message)
-    ledger.rows.append(Row(key, value, "converted", "Its words are options of their own here."))
+    ledger.convert(key, value, note="Its words are options of their own here.")
 
 
 def dropped(note: str) -> Converter:

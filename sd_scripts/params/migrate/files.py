@@ -2,56 +2,85 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sd_scripts.errors import ConfigError
-from sd_scripts.params.commands import Command
+from sd_scripts.params.commands import COMMANDS, Command
 from sd_scripts.params.migrate.command_line import import_command_line
+from sd_scripts.params.migrate.dataset import TABLES, describes_datasets, import_dataset
+from sd_scripts.params.migrate.documents import parse, text_of
+from sd_scripts.params.migrate.easy_scripts import in_kohyas_form, is_easy_scripts
+from sd_scripts.params.migrate.form_defaults import import_form_defaults, is_form_defaults
 from sd_scripts.params.migrate.gui import import_gui
-from sd_scripts.params.migrate.ledger import Imported
-from sd_scripts.params.migrate.toml import import_toml
+from sd_scripts.params.migrate.ledger import SCRIPT, Imported
+from sd_scripts.params.migrate.told_family import Told
+from sd_scripts.params.migrate.toml import import_toml, leaves
 from sd_scripts.params.migrate.trainer import trainer_of_form, trainer_of_options
-
-FORM_DEFAULTS = ("models_dir", "use_shell", "headless")
-"""Keys by which the kohya GUI's own config.toml is known: defaults of its form, not a run."""
-
 
 SHELL_FILES = (".sh", ".bat", ".cmd", ".ps1")
 FORM_FIELDS = ("LoRA_type", "optimizer", "max_resolution", "lr_warmup")
 OPTIONS_OF_FORM_FIELDS = ("network_module", "optimizer_type", "resolution")
 """What the trainers call those of the form's fields that have another name there."""
+_COMMAND = re.compile(r"^\s*(?:[^#\n]*\s)?[\w./\\-]*_?train\w*\.py(?:\s|$)|^\s*accelerate\s+launch\s", re.MULTILINE)
+_MANY = 3
 
 
 def import_any(path: Path | str, command: Command, *, exactly: bool = False) -> Imported:
-    """Read a kohya GUI's JSON, a trainer's TOML, or a shell script that starts a trainer.
+    """Read the settings of a training that another program, or this one, has written; or a part of them: a dataset, a shell script with a command.
 
     It is read for the trainer that its keys tell; for `command` where they tell none, or `exactly`.
 
     Raises:
-        ConfigError: the file cannot be read, is neither, or holds something else: a dataset description, or defaults of a form.
+        ConfigError: the file cannot be read, or holds something else.
     """
     path = Path(path)
-    text = _text(path)
-    if path.suffix.lower() in SHELL_FILES:
+    text = text_of(path)
+    if path.suffix.lower() in SHELL_FILES or (path.suffix.lower() in (".txt", "") and _COMMAND.search(text)):
         return import_command_line(text, command)
-    is_json = path.suffix.lower() == ".json" or text.lstrip().startswith("{")
-    document = _json(text, path) if is_json else _toml(text, path)
-    if set(document) <= {"general", "datasets"} and "datasets" in document:
-        raise ConfigError("dataset_config", f"{path.name} describes a dataset, not a run.", fix="Name it with dataset_config.")
-    if any(key in table for table in (document, *_tables(document)) for key in FORM_DEFAULTS):
-        raise ConfigError("config_file", f"{path.name} holds defaults of a form, not a run.", fix="Open a saved run instead.")
+    document = parse(text, path)
+    if isinstance(document, list):
+        return _import_list(document, path, command)
+    if not isinstance(document, dict):
+        raise ConfigError("config_file", f"{path} holds no settings.", fix="Open a config file.")
+    return _import_table(document, path, command, exactly=exactly)
+
+
+def _import_table(document: Mapping[str, Any], path: Path, command: Command, *, exactly: bool) -> Imported:
+    _refuse_collections(document, path)
+    if path.suffix.lower() == ".toml" and is_form_defaults(document):
+        return import_form_defaults(document, command)
+    if is_easy_scripts(document):
+        document = in_kohyas_form(document)
+    if describes_datasets(document) and not _has_options(document):
+        return import_dataset(document, path, command)
+    is_json = path.suffix.lower() != ".toml"
     if is_json and _is_form(document):
-        return import_gui(document, command if exactly else trainer_of_form(document, command))
-    return import_toml(document, command if exactly else trainer_of_options(_leaves(document), command))
+        chosen, told = trainer_of_form(document, command)
+        return import_gui(document, command if exactly else chosen, told)
+    flat = {**leaves({key: value for key, value in document.items() if key not in TABLES}), SCRIPT: _own_script(document)}
+    chosen, told = trainer_of_options(flat, command)
+    if exactly and told is None:
+        told = Told(command.family, "")
+    return import_toml(document, command if exactly else chosen, told)
 
 
-def _leaves(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys and values without their tables, as kohya's parser reads them."""
-    return {name: item for key, value in document.items() for name, item in (value if isinstance(value, dict) else {key: value}).items()}
+def _import_list(document: list[Any], path: Path, command: Command) -> Imported:
+    raise ConfigError("config_file", f"{path} holds no settings.", fix="Open a file that the kohya GUI saved.")
+
+
+def _own_script(document: Mapping[str, Any]) -> str:
+    """The trainer that a file of ours names."""
+    table = document.get("studio")
+    return str(table.get(SCRIPT) or "") if isinstance(table, dict) else ""
+
+
+def _has_options(document: Mapping[str, Any]) -> bool:
+    """Whether a document with datasets holds options of a training too."""
+    known = {name for row in COMMANDS for name in row.by_name}
+    return any(key in known or isinstance(value, dict) for key, value in document.items() if key not in TABLES)
 
 
 def _is_form(document: Mapping[str, Any]) -> bool:
@@ -59,33 +88,10 @@ def _is_form(document: Mapping[str, Any]) -> bool:
     return any(key in document for key in FORM_FIELDS) or not any(key in document for key in OPTIONS_OF_FORM_FIELDS)
 
 
-def _tables(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [value for value in document.values() if isinstance(value, dict)]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as failed:
-        raise ConfigError("config_file", f"{path} cannot be read: {failed.strerror}.", fix="Check the path.") from failed
-    except UnicodeDecodeError as failed:
-        raise ConfigError("config_file", f"{path} is not UTF-8 text.", fix="Save it as UTF-8.") from failed
-
-
-def _json(text: str, path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as failed:
-        raise ConfigError("config_file", f"{path} is no valid JSON: {failed}.", fix="Save it anew from the program that wrote it.") from failed
-    if not isinstance(document, dict):
-        raise ConfigError("config_file", f"{path} holds no settings.", fix="Open a file that the kohya GUI saved.")
-    return document
-
-
-def _toml(text: str, path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as failed:
-        raise ConfigError(
-            "config_file", f"{path} is no valid TOML: {failed}.", fix="A Windows path needs single quotes or doubled backslashes."
-        ) from failed
+def _refuse_collections(document: Mapping[str, Any], path: Path) -> None:
+    """A file with several configs in it is none."""
+    scripts = [key for key, value in document.items() if isinstance(value, dict) and any(row.script == key for row in COMMANDS)]
+    if scripts and all(isinstance(value, dict) for value in document.values()):
+        names = [name for script in scripts for name in document[script]]
+        shown = ", ".join(names[:_MANY]) + (", ..." if len(names) > _MANY else "")
+        raise ConfigError("config_file", f"{path.name} holds several configs ({shown}).", fix="Save one of them as a file of its own.")

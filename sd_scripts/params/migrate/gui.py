@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -13,9 +15,11 @@ from sd_scripts.params.migrate.fields import CONVERTERS, RENAMED
 from sd_scripts.params.migrate.ledger import Imported, Ledger, Row
 from sd_scripts.params.migrate.lora_types import ARGUMENT_FIELDS, LORA_TYPES, OLD_TYPES, LoraType, argument_name
 from sd_scripts.params.migrate.shared import NOT_SET, is_on, is_secret, network_words
-from sd_scripts.params.migrate.trainer import FAMILY_BOXES, FAMILY_OF_BOX, LORA_KEYS, METADATA_KEYS
+from sd_scripts.params.migrate.told_family import BOXES, Told, is_built, title
+from sd_scripts.params.migrate.trainer import LORA_KEYS, METADATA_KEYS
 from sd_scripts.params.network import LORA_MODULE
 from sd_scripts.params.spec import Parameter
+from sd_scripts.params.values import nearest
 
 ABSENT = {
     "bucket_no_upscale": True,
@@ -46,6 +50,16 @@ ABSENT_BY_METHOD: Mapping[str, Mapping[str, Any]] = {
 NO_ADAPTER = LoraType("")
 """In the place of a LoRA type where the whole model or a word is trained."""
 
+OTHER_METHODS = {"leco_denoise_guidance_scale": "LECO", "lllite_cond_dim": "ControlNet-LLLite"}
+OTHER_KEYS = {
+    "prompts_file": "It is for LECO, which is not trained here yet.",
+    "leco_denoise_guidance_scale": "It is for LECO, which is not trained here yet.",
+    "max_denoising_steps": "It is for LECO, which is not trained here yet.",
+    "cond_emb_dim": "It is for ControlNet-LLLite, which is not trained here yet.",
+    "effnet_checkpoint_path": "It is for Stable Cascade, which is not trained here.",
+    "previewer_checkpoint_path": "It is for Stable Cascade, which is not trained here.",
+}
+"""Fields that only other tabs or branches of that program save."""
 SAID_BY_THE_FORM = "It is not in the file; the form that wrote it starts with this."
 SAME_AS = {
     "max_resolution": ("resolution",),
@@ -61,15 +75,28 @@ SAME_AS = {
 """Keys whose presence says the same as an absent one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the form: its default, the flag that it fills, the tabs that save it (by their first letters), the family it is for, "" for any."""
+
+    default: Any
+    flag: str
+    tabs: str
+    family: str
+
+
 @cache
-def gui_keys() -> Mapping[str, list[Any]]:
-    """Every field of the form: its default, and the flag that it fills."""
-    return json.loads(resources.files("sd_scripts.params.migrate").joinpath("gui_keys.json").read_text("utf-8"))
+def gui_keys() -> Mapping[str, Field]:
+    """Every field of the form."""
+    rows = json.loads(resources.files("sd_scripts.params.migrate").joinpath("gui_keys.json").read_text("utf-8"))
+    return {key: Field(*row) for key, row in rows.items()}
 
 
-def import_gui(document: Mapping[str, Any], command: Command) -> Imported:
-    """Account for every key of a saved form."""
+def import_gui(document: Mapping[str, Any], command: Command, told: Told | None) -> Imported:
+    """Account for every key of a saved form, which was saved for the family `told`."""
     ledger = Ledger(command)
+    ledger.meant_for(told)
+    _refuse_other_methods(ledger, document)
     absent = {key: value for key, value in _filled_in(command, document).items() if key not in document}
     absent = {key: value for key, value in absent.items() if not any(other in document for other in SAME_AS.get(key, ()))}
     whole = {**absent, **document}
@@ -85,6 +112,13 @@ def import_gui(document: Mapping[str, Any], command: Command) -> Imported:
         _arguments(ledger, whole, lora_type)
     ledger.rows = [Row(row.key, row.value, "default", SAID_BY_THE_FORM) if row.key in absent else row for row in ledger.rows]
     return ledger.finish()
+
+
+def _refuse_other_methods(ledger: Ledger, document: Mapping[str, Any]) -> None:
+    """Tabs of that program whose kind of training is not built here are known by a key of their own."""
+    for key, method in OTHER_METHODS.items():
+        if key in document:
+            ledger.refuse("network_module", f"The file is for {method}, which is not trained here yet.", "What is common to all was read.")
 
 
 def _filled_in(command: Command, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +143,7 @@ def _account(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any], 
         _type(ledger, key, value, lora_type)
     elif key == "network_args" and lora_type is not NO_ADAPTER:
         network_words(ledger, [] if value in NOT_SET else value, document.get("network_module"))
-    elif key in FAMILY_BOXES:
+    elif key in BOXES:
         _family(ledger, key, value)
     elif key in ARGUMENT_FIELDS and lora_type is not NO_ADAPTER:
         _argument(ledger, key, value, lora_type)
@@ -125,21 +159,16 @@ def _type(ledger: Ledger, key: str, value: Any, lora_type: LoraType) -> None:
     if lora_type not in LORA_TYPES.values():
         ledger.keep(key, value, note="No such LoRA type is known.", outcome="unknown")
         return
-    ledger.take(key, value, name="network_module", made=lora_type.module, note=f"It is network_module {lora_type.module} here.")
+    ledger.take(key, value, name="network_module", made=lora_type.module)
 
 
 def _family(ledger: Ledger, key: str, value: Any) -> None:
     if not is_on(value):
         ledger.skip(key, value)
-        return
-    family = FAMILY_BOXES[key]
-    if FAMILY_OF_BOX.get(key) == ledger.command.family:
-        ledger.rows.append(Row(key, value, "converted", f"The trainer is {ledger.command.script}."))
-        return
-    ledger.keep(key, value, note=f"The file is for {family}.")
-    ledger.refuse(
-        "pretrained_model_name_or_path", f"The file was saved for {family}; this trains {ledger.command.title}.", "Choose a base model of that kind."
-    )
+    elif BOXES[key] == ledger.command.family:
+        ledger.convert(key, value, became=f"the trainer {ledger.command.script}")
+    else:
+        ledger.keep(key, value, note=f"It is for {title(BOXES[key])}.")
 
 
 def _field(ledger: Ledger, key: str, value: Any) -> None:
@@ -171,17 +200,44 @@ def _is_zero(value: Any) -> bool:
 
 def _other(ledger: Ledger, key: str, value: Any) -> None:
     known = gui_keys().get(key)
-    if known is None:
-        ledger.keep(key, value, note="No version of the form is known to have it.", outcome="unknown")
-    elif value == known[0] or value in (*NOT_SET, False):
+    if known is None and (key in OTHER_KEYS or key.startswith("lllite_")):
+        if value in (*NOT_SET, False):
+            ledger.skip(key, value)
+        else:
+            ledger.keep(key, value, note=OTHER_KEYS.get(key, OTHER_KEYS["cond_emb_dim"]))
+    elif known is None:
+        _stranger(ledger, key, value)
+    elif value in (known.default, *NOT_SET, False) or _same_number(value, known.default):
         ledger.skip(key, value)
+    elif known.family not in ("", ledger.command.family):
+        _of_family(ledger, key, value, known.family)
     else:
-        ledger.keep(key, value, note=f"It is {known[1]} for another kind of model or training." if known[1] else "It belongs to another trainer.")
+        ledger.keep(key, value, note=f"It is {known.flag} for another kind of model or training." if known.flag else "It belongs to another trainer.")
+
+
+def _of_family(ledger: Ledger, key: str, value: Any, family: str) -> None:
+    ledger.keep(key, value, note=f"It is for {title(family)}{'' if is_built(family) else ', which is not trained here yet'}.")
+
+
+def _stranger(ledger: Ledger, key: str, value: Any) -> None:
+    """A key that no version of the form had: decoration, or put in by hand."""
+    if not re.search(r"\w", key.strip("= -")) or (value in NOT_SET and key.startswith("==")):
+        ledger.skip(key, value, "It is decoration.")
+        return
+    near = nearest(key, gui_keys())
+    ledger.keep(key, value, note=f"No version of the form is known to have it.{f' Did you mean {near}?' if near else ''}", outcome="unknown")
+
+
+def _same_number(value: Any, default: Any) -> bool:
+    try:
+        return not isinstance(default, bool) and float(value) == float(default)
+    except (TypeError, ValueError):
+        return False
 
 
 def _argument(ledger: Ledger, key: str, value: Any, lora_type: LoraType) -> None:
     """Account for a field that is an argument of some LoRA type; `_arguments` writes those of this type."""
-    default = gui_keys()[key][0] if key in gui_keys() else ""
+    default = gui_keys()[key].default if key in gui_keys() else ""
     belongs = key in (*lora_type.fields, *lora_type.always)
     if belongs and key in ledger.command.by_name and lora_type.module == LORA_MODULE:
         if value in NOT_SET or _is_zero(value):
@@ -192,6 +248,8 @@ def _argument(ledger: Ledger, key: str, value: Any, lora_type: LoraType) -> None
         ledger.rows.append(_converted(key, value, lora_type))
     elif value == default or not _is_set(value):
         ledger.skip(key, value)
+    elif key in gui_keys() and gui_keys()[key].family not in ("", ledger.command.family):
+        _of_family(ledger, key, value, gui_keys()[key].family)
     else:
         ledger.keep(key, value, note="It belongs to another LoRA type.")
 
@@ -201,7 +259,7 @@ def _is_set(value: Any) -> bool:
 
 
 def _converted(key: str, value: Any, lora_type: LoraType) -> Row:
-    return Row(key, value, "converted", f"It is network_args {argument_name(key, lora_type)}={value}.")
+    return Row(key, value, "converted", became=f"network_args {argument_name(key, lora_type)}={value}")
 
 
 def _arguments(ledger: Ledger, document: Mapping[str, Any], lora_type: LoraType) -> None:
@@ -210,7 +268,7 @@ def _arguments(ledger: Ledger, document: Mapping[str, Any], lora_type: LoraType)
         return
     words = [f"algo={lora_type.algo}"] if lora_type.algo else []
     for field in (*lora_type.always, *lora_type.fields):
-        value = document.get(field, gui_keys().get(field, [""])[0])
+        value = document.get(field, gui_keys()[field].default if field in gui_keys() else "")
         if field in lora_type.always or _is_set(value):
             words.append(f"{argument_name(field, lora_type)}={value}")
     if words:

@@ -11,7 +11,8 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.migrate.ledger import Imported, Ledger
 from sd_scripts.params.migrate.shared import network_words
-from sd_scripts.params.migrate.trainer import trainer_of_options
+from sd_scripts.params.migrate.told_family import Told
+from sd_scripts.params.migrate.trainer import row_of, trainer_of_options
 
 MARK = "ss_"
 _NOTHING = ("", "None", "null")
@@ -28,7 +29,19 @@ _OF_SUBSET = (
 _SUBSET_NAMES = {"num_repeats": "dataset_repeats"}
 _OPTIMIZER = re.compile(r"([\w.]+)(?:\((.*)\))?", re.DOTALL)
 _OWN_CLASSES = {"torch.optim.adamw.AdamW": "AdamW", "transformers.optimization.Adafactor": "Adafactor"}
-_SDXL, _V2 = "sdxl", "sd_v2"
+_V2 = "sd_v2"
+_VERSIONS = (
+    ("sdxl", "sdxl"),
+    ("sd3", "sd3"),
+    ("sd_v", "sd"),
+    ("flux2", "flux2"),
+    ("flux", "flux"),
+    ("chroma", "chroma"),
+    ("lumina", "lumina"),
+    ("anima", "anima"),
+    ("hunyuan", "hunyuan_image"),
+)
+"""Families by how their name in the metadata begins."""
 
 
 def import_metadata(metadata: Mapping[str, str], near: Command) -> Imported:
@@ -42,16 +55,25 @@ def import_metadata(metadata: Mapping[str, str], near: Command) -> Imported:
         raise ConfigError(
             "", "The file says nothing about its training.", fix="Only files with metadata can be followed; many are published without."
         )
-    ledger = Ledger(_trainer(said, near))
+    command, told = _trainer(said, near)
+    ledger = Ledger(command)
+    ledger.meant_for(told)
     for key, value in said.items():
         _account(ledger, key, value, said)
     return ledger.finish()
 
 
-def _trainer(said: Mapping[str, str], near: Command) -> Command:
+def _trainer(said: Mapping[str, str], near: Command) -> tuple[Command, Told | None]:
+    """The trainer that made the file, told by the kind of its base model; else by the adapter and the base model's name."""
+    module = said.get("network_module", "networks.lora")
     version = said.get("base_model_version", "")
-    hint = {"no_half_vae": True, "cache_text_encoder_outputs": True} if version.startswith(_SDXL) else {"v2": True, "v_parameterization": True}
-    return trainer_of_options({"network_module": said.get("network_module", "networks.lora"), **(hint if version else {})}, near)
+    family = next((family for start, family in _VERSIONS if version.startswith(start)), "")
+    hints = {"network_module": module, "pretrained_model_name_or_path": said.get("sd_model_name", "")}
+    command, told = trainer_of_options(hints, near)
+    if family:
+        told = Told(family, version)
+        command = (row_of(family, "adapter") if told.is_built else None) or row_of(near.family, "adapter") or near
+    return command, told
 
 
 def _account(ledger: Ledger, key: str, value: str, said: Mapping[str, str]) -> None:

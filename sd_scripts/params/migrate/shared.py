@@ -7,12 +7,15 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.migrate.ledger import Converter, Ledger, Row
+from sd_scripts.params.migrate.secrets import names_a_secret
 from sd_scripts.params.network import LORA_MODULE, MODULES
 from sd_scripts.params.values import key_value, typed
 
 NOT_SET = ("", None)
 STUDIO_PROMPTS = "prompts"
 """Key in the studio table for prompts as text, which a start writes to a file."""
+_PROMPTS = ("sample_prompts", "sample_prompts_path", "positive_prompts", "validation_prompt", "validation_prompts")
+SAMPLING = ("sample_every_n_steps", "sample_every_n_epochs")
 
 
 def is_on(value: object) -> bool:
@@ -23,7 +26,7 @@ def is_on(value: object) -> bool:
 def is_secret(ledger: Ledger, key: str) -> bool:
     """Whether a key holds a secret: one of ours, or one that says so."""
     parameter = ledger.command.by_name.get(key)
-    return bool(parameter and parameter.hints.secret) or key.lower().endswith(("api_key", "_token_secret", "password", "hf_token"))
+    return bool(parameter and parameter.hints.secret) or names_a_secret(key)
 
 
 def attention(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
@@ -46,13 +49,17 @@ def sdpa(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> N
 
 def sampling(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
     """How often samples are drawn, of which 0 is never; without a prompt there is nothing to draw."""
-    prompts = document.get("sample_prompts") or document.get("sample_prompts_path") or ledger.studio.get(STUDIO_PROMPTS) or ""
     if number(document, key) <= 0:
         ledger.skip(key, value)
-    elif not str(prompts).strip():
+    elif not has_prompts(ledger, document):
         ledger.keep(key, value, note="There is no prompt.")
     else:
         ledger.take(key, value)
+
+
+def has_prompts(ledger: Ledger, document: Mapping[str, Any]) -> bool:
+    """Whether the file says what to draw samples of."""
+    return bool(str(ledger.studio.get(STUDIO_PROMPTS) or "").strip()) or any(str(document.get(key) or "").strip() for key in _PROMPTS)
 
 
 def number(document: Mapping[str, Any], key: str) -> float:
@@ -135,8 +142,7 @@ UPLOAD = (
 SHARED: dict[str, Converter] = {
     "xformers": attention,
     "sdpa": sdpa,
-    "sample_every_n_steps": sampling,
-    "sample_every_n_epochs": sampling,
+    **dict.fromkeys(SAMPLING, sampling),
     "mem_eff_attn": attention,
     "highvram": not_needed,
     "lowram": not_needed,

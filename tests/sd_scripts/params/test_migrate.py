@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,8 @@ from sd_scripts.params.migrate import Imported, gui, import_any
 from sd_scripts.params.migrate.lora_types import LORA_TYPES
 
 LORA = command("train_network")
-CONFIGS = Path(__file__).parents[2] / "golden" / "configs"
-RUNS = sorted(
-    [*CONFIGS.glob("*.json"), *(path for path in CONFIGS.glob("*.toml") if "dataset" not in path.name and "config-example.toml" not in path.name)]
-)
+CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
+FORMS, OPTIONS, DATASETS = CONFIGS / "gui_json", CONFIGS / "config_toml", CONFIGS / "dataset_toml"
 
 
 def imported(tmp_path, document: dict, name: str = "a.json") -> Imported:
@@ -32,39 +29,8 @@ def outcome(made: Imported, key: str) -> str:
     return next(row.outcome for row in made.rows if row.key == key)
 
 
-def keys_of(path: Path) -> set[str]:
-    if path.suffix == ".json":
-        return set(json.loads(path.read_text("utf-8-sig")))
-    document = tomllib.loads(path.read_text("utf-8-sig"))
-    return {name for key, value in document.items() for name in (value if isinstance(value, dict) else (key,))}
-
-
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
-def test_every_key_of_a_real_file_has_a_row(path):
-    made = import_any(path, LORA)
-    assert keys_of(path) <= {row.key for row in made.rows}
-
-
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
-def test_what_is_not_taken_is_kept_with_its_value(path):
-    made = import_any(path, LORA)
-    kept = made.config.studio.get("kept", {})
-    for row in made.rows:
-        if row.outcome in ("no counterpart", "unknown") and row.value != "(not shown)":
-            assert kept[row.key] == ("" if row.value is None else row.value)
-
-
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
-def test_an_import_can_be_checked_written_and_read_again(path, tmp_path):
-    made = import_any(path, LORA)
-    check(made.config)
-    again = tmp_path / "again.toml"
-    again.write_text(dumps(made.config), encoding="utf-8")
-    assert dict(import_any(again, LORA).config.given) == dict(made.config.given)
-
-
 def test_a_saved_form_of_the_main_kind_trains_with_paths_alone():
-    made = import_any(CONFIGS / "2024-03_bmaltais_locon-AdamW8bit.json", LORA)
+    made = import_any(FORMS / "2024-03_bmaltais_locon-AdamW8bit.json", LORA)
     config = made.config
     assert config.value("network_module") == "networks.lora"
     assert (config.value("conv_dim"), config.value("conv_alpha"), config.value("network_dim")) == (16, 8.0, 16)
@@ -206,7 +172,8 @@ def test_fields_of_the_other_tabs_become_options(tmp_path, fields, name, value):
 def test_unknown_keys_are_listed_and_kept(tmp_path):
     made = imported(tmp_path, {"========== Model ==========": "", "flux_capacitor": [1, None, {"a": None}]})
     assert outcome(made, "flux_capacitor") == "unknown"
-    assert set(made.config.studio["kept"]) == {"========== Model ==========", "flux_capacitor"}
+    assert outcome(made, "========== Model ==========") == "default"
+    assert set(made.config.studio["kept"]) == {"flux_capacitor"}
     dumps(made.config)
 
 
@@ -220,19 +187,25 @@ def test_a_value_that_does_not_fit_is_kept(tmp_path):
     assert made.config.studio["kept"] == {"train_batch_size": "many"}
 
 
-def test_unreadable_additional_parameters_are_kept(tmp_path):
-    made = imported(tmp_path, {"additional_parameters": "--nonsense 1"})
-    assert made.config.studio["kept"] == {"additional_parameters": "--nonsense 1"}
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("--nonsense 1 --noise_offset=0.1", {"additional_parameters --nonsense": "1"}),
+        ("nonsense", {"additional_parameters": "nonsense"}),
+        ("--max_grad_norm 0", {"max_grad_norm": 1}),
+    ],
+)
+def test_of_additional_parameters_only_what_cannot_be_read_is_kept(tmp_path, text, kept):
+    made = imported(tmp_path, {"additional_parameters": text, "max_grad_norm": 1})
+    assert made.config.studio["kept"] == kept
 
 
-def test_form_defaults_are_not_a_run():
-    with pytest.raises(ConfigError, match="defaults of a form"):
-        import_any(CONFIGS / "2024-04_bmaltais_config-example.toml", LORA)
-
-
-def test_a_dataset_file_is_not_a_run():
-    with pytest.raises(ConfigError, match="dataset"):
-        import_any(CONFIGS / "2024-03_bmaltais_dataset-masked_loss.toml", LORA)
+def test_form_defaults_are_the_run_of_an_untouched_form():
+    made = import_any(OPTIONS / "2024-04_bmaltais_config-example~2.toml", LORA)
+    assert made.config.command is LORA
+    assert (made.config.value("learning_rate"), made.config.value("seed"), made.config.value("max_token_length")) == (1e-4, 1234, 150)
+    assert {"model.models_dir", "advanced.state_dir", "wd14_caption.thresh"} <= set(made.config.studio["kept"])
+    assert made.config.value("resume") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff", b"[" * 100_000], ids=["empty", "list", "torn", "bytes", "deep"])
@@ -246,15 +219,6 @@ def test_unreadable_json_is_refused(tmp_path, content):
 def test_json_with_options_under_their_own_names_takes_no_forms_defaults(tmp_path):
     made = imported(tmp_path, {"network_module": "networks.lora", "resolution": "512", "xformers": True, "sdpa": False})
     assert dict(made.config.given) == {"network_module": "networks.lora", "resolution": "512", "sdpa": True}
-
-
-def test_toml_with_a_dataset_inside_is_asked_to_be_split(tmp_path):
-    path = tmp_path / "a.toml"
-    path.write_text("seed = 1\n[general]\nshuffle_caption = true\n[[datasets]]\nresolution = 512\n")
-    made = import_any(path, LORA)
-    assert made.config.value("seed") == 1
-    assert set(made.config.studio["kept"]) == {"general", "datasets"}
-    assert "own" in made.config.notes[0].fix
 
 
 @pytest.mark.parametrize(
