@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -121,3 +122,10 @@ def report_to(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run_dir.mkdir()
     monkeypatch.setenv("STUDIO_RUN_DIR", str(run_dir))
     return run_dir
+
+
+def free_port() -> str:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sd_scripts.errors import DataError, Diverged
-from sd_scripts.library.cache_files import FINGERPRINT, SOURCE, load_arrays, save_arrays, stat_of
+from sd_scripts.library.cache_files import FINGERPRINT, SOURCE, FolderNames, array_shapes, load_arrays, save_arrays, stat_of
 from sd_scripts.library.data.dataset import Listing
 from sd_scripts.library.data.images import normalise
 from sd_scripts.survey.buckets import BucketChoice, size_crop
@@ -37,12 +37,17 @@ Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture as it is encoded: several items (repeats in other subsets) may share it."""
+    """One picture as it is encoded: several items (repeats in other subsets) may share it.
+
+    `first`: of all pictures that would have the same file under kohya's name (one picture at two resolutions, two of the same stem), the one whose
+    it is. So it does not depend on which process is quicker.
+    """
 
     item: Item
     choice: BucketChoice
     interpolation: str | None
     flip: bool
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,9 @@ class LatentsCache:
         channels: of the latents.
         vae_hash: identity of the VAE.
         to_disk: keep files; else memory.
-        skip_check: take a file that is there as it is.
+        skip_check: take a file that is there as it is, if it has the size.
 
-    `adopted` are other programs' files that are used, `made` counts what this process encoded.
+    `adopted` are other programs' files that are used, `made` counts what was encoded.
     """
 
     listing: Listing
@@ -81,6 +86,7 @@ class LatentsCache:
     _pictures: list[Picture] = field(default_factory=list)
     _picture_of: list[int] = field(default_factory=list)
     _kept: dict[int, Latents | Path] = field(default_factory=dict)
+    _own_files: FolderNames = field(default_factory=lambda: FolderNames(endings=2))
 
     def __post_init__(self) -> None:
         self._pictures, self._picture_of = _distinct(self.listing)
@@ -161,14 +167,27 @@ class LatentsCache:
             content = _content_hash(picture.item.path)
             return None, self._fingerprint(picture, content), content
         path = self._path(picture)
-        if self.skip_check and path.is_file():
-            return path, "", ""
+        if self.skip_check and (trusted := self._of_the_size(picture)) is not None:
+            return trusted, "", ""
         content = _remembered_hash(path, picture.item.path) or _content_hash(picture.item.path)
         fingerprint = self._fingerprint(picture, content)
         for candidate in (path, self._own_path(picture, fingerprint), picture.item.path.with_suffix(".npz")):
             if self._fits(candidate, picture, fingerprint):
                 return candidate, fingerprint, content
         return None, fingerprint, content
+
+    def _of_the_size(self, picture: Picture) -> Path | None:
+        """A file of the picture's name that holds latents of its size, whatever they were made from: kohya's, or the newest of ours."""
+        path = self._path(picture)
+        if picture.first and self._has_size(path, picture):
+            return path
+        ours = self._own_files.beginning(path.parent / OWN_FOLDER, path.stem)
+        candidates = [*sorted(ours, key=lambda own: own.stat().st_mtime_ns, reverse=True), path]
+        return next((candidate for candidate in candidates if self._has_size(candidate, picture)), None)
+
+    def _has_size(self, path: Path, picture: Picture) -> bool:
+        shapes, wanted = array_shapes(path), self._shape(picture)
+        return shapes.get("latents") == wanted and (not picture.flip or shapes.get("latents_flipped") == wanted)
 
     def _fits(self, path: Path, picture: Picture, fingerprint: str) -> bool:
         stored = load_arrays(path)
@@ -187,7 +206,7 @@ class LatentsCache:
 
     def _write(self, picture: Picture, latents: Latents, fingerprint: str, content: str) -> Path:
         path = self._path(picture)
-        if path.exists():
+        if not picture.first or path.exists():
             path = self._own_path(picture, fingerprint)
         arrays: dict[str, Any] = {
             "latents": latents.straight.numpy(),
@@ -219,8 +238,7 @@ class LatentsCache:
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
     def _path(self, picture: Picture) -> Path:
-        width, height = picture.item.size
-        return picture.item.path.with_name(f"{picture.item.path.stem}_{width:04d}x{height:04d}{self.suffix}")
+        return picture.item.path.with_name(f"{_stem(picture.item)}{self.suffix}")
 
     def _own_path(self, picture: Picture, fingerprint: str) -> Path:
         return picture.item.path.parent / OWN_FOLDER / f"{self._path(picture).stem}.{fingerprint[:12]}.npz"
@@ -231,15 +249,24 @@ def _distinct(listing: Listing) -> tuple[list[Picture], list[int]]:
     places: dict[tuple[Path, BucketChoice, str | None], int] = {}
     pictures: list[Picture] = []
     picture_of: list[int] = []
+    named: set[Path] = set()
     for item in listing.items:
         choice, interpolation, flip = listing.choice(item), listing.interpolation(item), listing.subset(item).flip_aug
         place = places.setdefault((item.path, choice, interpolation), len(pictures))
         if place == len(pictures):
-            pictures.append(Picture(item, choice, interpolation, flip))
+            name = item.path.with_name(_stem(item))
+            pictures.append(Picture(item, choice, interpolation, flip, first=name not in named))
+            named.add(name)
         elif flip and not pictures[place].flip:
-            pictures[place] = Picture(item, choice, interpolation, True)
+            pictures[place] = replace(pictures[place], flip=True)
         picture_of.append(place)
     return pictures, picture_of
+
+
+def _stem(item: Item) -> str:
+    """What names of cache files begin with, by kohya's rule: the picture's own, and its size."""
+    width, height = item.size
+    return f"{item.path.stem}_{width:04d}x{height:04d}"
 
 
 def _sample(moments: tuple[Tensor, Tensor], fingerprints: Sequence[str], stream: str, pictures: Sequence[Picture]) -> Tensor:

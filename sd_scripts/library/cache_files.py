@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,40 @@ def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
             return dict(stored)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError):
         return None
+
+
+@dataclass(slots=True)
+class FolderNames:
+    """Files of folders by their names without the last `endings` endings. Each folder is read once: it may hold a hundred thousand files."""
+
+    endings: int = 1
+    _folders: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
+
+    def beginning(self, folder: Path, stem: str) -> list[Path]:
+        """The files of `folder` that are called `stem` but for their endings; none where there is no such folder."""
+        if folder not in self._folders:
+            found: dict[str, list[Path]] = {}
+            with suppress(OSError):
+                for path in folder.iterdir():
+                    found.setdefault(path.name.rsplit(".", self.endings)[0], []).append(path)
+            self._folders[folder] = found
+        return self._folders[folder].get(stem, [])
+
+
+def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a cache file by their names, without reading what is in them; none where there is no file that can be read."""
+    try:
+        with zipfile.ZipFile(path) as stored:
+            return {name.removesuffix(".npy"): _shape_of(stored, name) for name in stored.namelist()}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        return {}
+
+
+def _shape_of(stored: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    with stored.open(name) as array:
+        version = np.lib.format.read_magic(array)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return tuple(read(array)[0])
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any], *, what: str, option: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sd_scripts.errors import DataError
-from sd_scripts.library.cache_files import FINGERPRINT, SOURCE, load_arrays, save_arrays
+from sd_scripts.library.cache_files import FINGERPRINT, SOURCE, FolderNames, load_arrays, save_arrays
 from sd_scripts.library.data.dataset import Listing
 from sd_scripts.params.families.facts import TextCacheLayout
 from sd_scripts.survey.caption_variants import all_variants
@@ -34,6 +34,19 @@ Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a text belongs: the first picture that has it, and whether it is that picture's only one.
+
+    `first`: of all texts that would have the same file under kohya's name (one picture with two prefixes, two of the same stem), the one whose it is.
+    So it does not depend on which process is quicker.
+    """
+
+    item: Item
+    only: bool
+    first: bool
+
+
 @dataclass(slots=True)
 class TextCache:
     """The encoded captions of a run; call it with the texts of a batch.
@@ -48,7 +61,7 @@ class TextCache:
         variants: versions of each caption that changes by chance.
         skip_check: take a file that is there as it is.
 
-    `adopted` are other programs' files that are used, `made` counts what this process encoded.
+    `adopted` are other programs' files that are used, `made` counts what was encoded.
     """
 
     listing: Listing
@@ -62,6 +75,7 @@ class TextCache:
     adopted: list[Path] = field(default_factory=list)
     made: int = 0
     _kept: dict[str, Row | Path] = field(default_factory=dict)
+    _sources: FolderNames = field(default_factory=FolderNames)
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Encoded captions, (batch, tokens, width), and pooled, (batch, width), on the CPU.
@@ -114,15 +128,19 @@ class TextCache:
         for part in kept:
             self._kept.update(part)
 
-    def _places(self) -> dict[str, tuple[Item, bool]]:
-        """Every text of the run with the first picture that has it, and whether it is that picture's only one."""
-        places: dict[str, tuple[Item, bool]] = {}
+    def _places(self) -> dict[str, Place]:
+        """Every text of the run with its place."""
+        places: dict[str, Place] = {}
+        named: set[Path] = set()
         for item in self.listing.items:
             subset = self.listing.subset(item)
             texts = all_variants(item.caption, subset.captions, self.variants, class_tokens=subset.class_tokens)
             only = sum(bool(text) for text in texts) == 1
+            name = item.path.with_suffix("")
             for text in texts:
-                places.setdefault(text, (item, only))
+                places.setdefault(text, Place(item, only, first=only and name not in named))
+            if only:
+                named.add(name)
         return places
 
     def _row(self, text: str) -> Row:
@@ -135,23 +153,23 @@ class TextCache:
             raise DataError("The cached caption is gone, damaged or of another size.", fix=fix, path=kept)
         return torch.cat([torch.from_numpy(arrays[name]) for name in self.layout.parts], dim=-1), torch.from_numpy(arrays[self.layout.pooled])
 
-    def _find(self, text: str, place: tuple[Item, bool]) -> Path | None:
+    def _find(self, text: str, place: Place) -> Path | None:
         fingerprint = self._fingerprint(text)
-        for path in (self._path(place), self._own_path(place[0], fingerprint)):
+        for path in (self._path(place), self._own_path(place.item, fingerprint)):
             arrays = load_arrays(path) if path is not None else None
-            if path is not None and arrays is not None and self._fits(path, arrays, place[0], fingerprint):
+            if path is not None and arrays is not None and self._fits(path, arrays, place, fingerprint):
                 return path
         return None
 
-    def _fits(self, path: Path, arrays: Mapping[str, np.ndarray], item: Item, fingerprint: str) -> bool:
+    def _fits(self, path: Path, arrays: Mapping[str, np.ndarray], place: Place, fingerprint: str) -> bool:
         if not self._has_shape(arrays):
             return False
-        if self.skip_check:
+        if self.skip_check and place.first:
             return True
         if FINGERPRINT in arrays:
             return str(arrays[FINGERPRINT]) == fingerprint
-        sources = [source for source in item.path.parent.glob(f"{_escaped(item.path.stem)}.*") if source.suffix != ".npz"]
-        newer = all(path.stat().st_mtime_ns >= source.stat().st_mtime_ns for source in sources)
+        beside = self._sources.beginning(place.item.path.parent, place.item.path.stem)
+        newer = all(path.stat().st_mtime_ns >= source.stat().st_mtime_ns for source in beside if source.suffix != ".npz")
         if newer:
             self.adopted.append(path)
         return newer
@@ -161,11 +179,11 @@ class TextCache:
         pooled = arrays.get(self.layout.pooled)
         return pooled is not None and pooled.ndim == 1 and all(name in arrays and arrays[name].shape == shape for name, shape in wanted.items())
 
-    def _write(self, text: str, place: tuple[Item, bool], row: Row) -> Path:
+    def _write(self, text: str, place: Place, row: Row) -> Path:
         fingerprint = self._fingerprint(text)
         path = self._path(place)
-        if path is None or path.exists():
-            path = self._own_path(place[0], fingerprint)
+        if path is None or not place.first or path.exists():
+            path = self._own_path(place.item, fingerprint)
         embeds, pooled = (_storable(part) for part in row)
         pieces = torch.split(embeds, list(self.widths), dim=-1)
         arrays = {name: piece.numpy() for name, piece in zip(self.layout.parts, pieces, strict=True)}
@@ -176,10 +194,10 @@ class TextCache:
     def _fingerprint(self, text: str) -> str:
         return hashlib.sha256(json.dumps([_VERSION, text, self.identity]).encode()).hexdigest()
 
-    def _path(self, place: tuple[Item, bool]) -> Path | None:
+    def _path(self, place: Place) -> Path | None:
         """kohya's name, for the text of a picture that has one alone."""
-        item, only = place
-        return item.path.with_name(f"{item.path.stem}{self.layout.suffix}") if only else None
+        path = place.item.path
+        return path.with_name(f"{path.stem}{self.layout.suffix}") if place.only else None
 
     def _own_path(self, item: Item, fingerprint: str) -> Path:
         return item.path.parent / OWN_FOLDER / f"{item.path.stem}.{fingerprint[:12]}.npz"
@@ -188,8 +206,3 @@ class TextCache:
 def _storable(tensor: Tensor) -> Tensor:
     """numpy knows no bfloat16."""
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-
-
-def _escaped(stem: str) -> str:
-    """A file's stem for use in a glob pattern."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in stem)

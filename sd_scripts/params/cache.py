@@ -29,8 +29,7 @@ class Cache:
     )
     skip_cache_check: bool = param(
         False,
-        "Trust cached files without looking into them. Saves seconds with many pictures; stale files then go unnoticed.",
-        when={"cache_latents_to_disk": True},
+        "Trust cached files of the right size, whatever they were made from. Saves seconds with many pictures; stale files then go unnoticed.",
     )
 
 

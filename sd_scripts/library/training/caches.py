@@ -89,7 +89,7 @@ def cached_latents(filling: Filling, family: Family) -> LatentsCache | None:
     filling.report.phase("caching", 0, len(filling.listing.items))
     batch_size = options.vae_batch_size or config[Training].train_batch_size
     cache.fill(family.image_moments, batch_size=batch_size, share=filling.share, on_progress=filling.progress("latents"))
-    cache.update(runtime.gathered(cache.kept) if runtime.processes > 1 else ())
+    _share_out(cache, runtime)
     filling.tell_adopted(len(cache.adopted), "latents", "VAE")
     if runtime.device.type != "cpu":
         family.vae.to("cpu")
@@ -116,12 +116,20 @@ def cached_texts(filling: Filling, family: Family) -> TextCache | None:
     )
     filling.report.phase("caching", 0, len(filling.listing.items))
     cache.fill(_encoder(family, runtime), batch_size=CAPTIONS_AT_ONCE, share=filling.share, on_progress=filling.progress("captions"))
-    cache.update(runtime.gathered(cache.kept) if runtime.processes > 1 else ())
+    _share_out(cache, runtime)
     filling.tell_adopted(len(cache.adopted), "captions", "model")
     if runtime.device.type != "cpu":
         for encoder in family.text_encoders:
             encoder.to("cpu")
     return cache
+
+
+def _share_out(cache: LatentsCache | TextCache, runtime: Runtime) -> None:
+    """Every process gets what each found or made, and the counts of all."""
+    parts = runtime.gathered((cache.kept, cache.made, cache.adopted))
+    cache.update(kept for kept, _, _ in parts)
+    cache.made = sum(made for _, made, _ in parts)
+    cache.adopted = [path for _, _, adopted in parts for path in adopted]
 
 
 def _encoder(family: Family, runtime: Runtime) -> Callable[[Sequence[str]], tuple[Tensor, Tensor]]:

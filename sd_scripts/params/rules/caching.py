@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sd_scripts.params.cache import Cache
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.network import Network
-from sd_scripts.params.problem import Problem, error
+from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.rates import text_rates
 from sd_scripts.params.rules.network import trains_text_encoder
 from sd_scripts.params.rules.rule import Rule
@@ -34,4 +35,11 @@ def cached_captions_do_not_learn(config: Config) -> Iterator[Problem]:
         yield error("no_token_padding", f"With {OPTION} all captions have one length.", "Leave one of the two out.")
 
 
-RULES: tuple[Rule, ...] = (cached_captions_do_not_learn,)
+def only_files_are_checked(config: Config) -> Iterator[Problem]:
+    """What lies in memory was made by this run."""
+    files = config[Cache].cache_latents_to_disk or (TextCache in config and config[TextCache].cache_text_encoder_outputs_to_disk)
+    if config[Cache].skip_cache_check and not files:
+        yield warning("skip_cache_check", "It has no effect: nothing is cached on disk.", "Set cache_latents_to_disk, or leave it out.")
+
+
+RULES: tuple[Rule, ...] = (cached_captions_do_not_learn, only_files_are_checked)

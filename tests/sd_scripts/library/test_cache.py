@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +78,14 @@ def test_mirrored_latents_are_those_of_the_mirrored_picture(tmp_path):
     assert (straight.flip(-1) - mirrored).abs().mean() < 0.5 < (straight - mirrored).abs().max()
 
 
-@pytest.mark.parametrize("change", ["picture", "vae", "size"])
+@pytest.mark.parametrize("change", ["picture", "vae", "size", "interpolation"])
 def test_latents_of_something_else_are_made_anew_beside_the_old_ones(change, tmp_path):
     filled(listing(tmp_path))
     old = (tmp_path / "0_0064x0064_sd.npz").read_bytes()
     if change == "picture":
         (tmp_path / "0.png").write_bytes((tmp_path / "1.png").read_bytes())
-    found = listing(tmp_path, 128 if change == "size" else 64)
+    subset = {"resize_interpolation": "nearest"} if change == "interpolation" else {}
+    found = listing(tmp_path, 128 if change == "size" else 64, **subset)
     _, encoder = filled(found, vae="other" if change == "vae" else "vae")
     assert encoder.pictures == (1 if change == "picture" else 5)
     assert (tmp_path / "0_0064x0064_sd.npz").read_bytes() == old
@@ -125,6 +128,63 @@ def test_without_the_check_a_file_is_taken_as_it_is(tmp_path):
     found = listing(tmp_path)
     filled(found)
     assert filled(found, vae="other", skip_check=True)[1].pictures == 0
+
+
+def two_sizes(folder: Path) -> Listing:
+    """The test pictures at two resolutions: the first five items at 64, the others at 128."""
+    subsets = (Subset(draw_pictures(folder)),)
+    blueprint = Blueprint((Dataset((64, 64), 2, subsets=subsets), Dataset((128, 128), 2, subsets=subsets)))
+    return Listing(scan(blueprint).items, blueprint)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=str)
+def test_two_sizes_of_a_picture_have_a_file_each_whichever_process_is_quicker(order, tmp_path):
+    """Five pictures twice, so each process has one size of every picture."""
+    found = two_sizes(tmp_path)
+    caches = [LatentsCache(found, suffix="_sd.npz", stride=8, channels=4, vae_hash="vae", to_disk=True) for _ in order]
+    for rank in order:
+        caches[rank].fill(Encoder(), batch_size=2, share=(rank, 2))
+    caches[0].update([cache.kept for cache in caches])
+    in_memory, _ = filled(found, to_disk=False)
+    for numbers in (range(5), range(5, 10)):
+        assert torch.equal(caches[0](numbers, [False] * 5), in_memory(numbers, [False] * 5))
+    with np.load(tmp_path / "0_0064x0064_sd.npz") as stored:
+        assert stored["latents"].shape == (4, 8, 8), "the first size of the run has kohya's name"
+    assert len(list((tmp_path / OWN_FOLDER).iterdir())) == 5
+
+
+def test_without_the_check_each_size_finds_its_file(tmp_path):
+    found = two_sizes(tmp_path)
+    made, _ = filled(found)
+    cache, encoder = filled(found, vae="other", skip_check=True)
+    assert encoder.pictures == 0
+    for numbers in (range(5), range(5, 10)):
+        assert torch.equal(cache(numbers, [False] * 5), made(numbers, [False] * 5))
+    assert filled(listing(tmp_path, flip_aug=True), skip_check=True)[1].pictures == 10, "mirrored latents are missing in all of them"
+
+
+def test_a_process_that_is_killed_leaves_whole_files_and_the_next_one_goes_on(tmp_path):
+    found = listing(tmp_path)
+
+    def slowly(images: Tensor) -> tuple[Tensor, Tensor]:
+        time.sleep(0.2)
+        return Encoder()(images)
+
+    def fill() -> None:
+        torch.set_num_threads(1)
+        LatentsCache(found, suffix="_sd.npz", stride=8, channels=4, vae_hash="vae", to_disk=True).fill(slowly, batch_size=1)
+
+    process = multiprocessing.get_context("fork").Process(target=fill)
+    process.start()
+    while process.is_alive() and len(list(tmp_path.glob("*_sd.npz"))) < 2:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    done = len(list(tmp_path.glob("*_sd.npz")))
+    assert 2 <= done < 5
+    cache, encoder = filled(found)
+    assert encoder.pictures == 5 - done
+    assert torch.equal(cache(range(5), [False] * 5), filled(found, to_disk=False)[0](range(5), [False] * 5))
 
 
 def test_a_file_that_vanished_since_the_start_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -106,6 +107,28 @@ def test_another_programs_file_is_used_where_it_fits_and_is_newer(tmp_path):
     assert cache.adopted == [tmp_path / "0_te_outputs.npz"]
     assert set(encoder.texts) == set(captions(found)[1:])
     assert bool((cache(captions(found)[:1])[0] == 1).all())
+
+
+def two_prefixes(folder: Path) -> Listing:
+    """The test pictures in two datasets, whose captions begin differently."""
+    pictures = draw_pictures(folder)
+    subsets = [Subset(pictures, caption_extension=".txt", captions=CaptionRules(caption_prefix=prefix)) for prefix in ("small", "large")]
+    blueprint = Blueprint(tuple(Dataset((64, 64), 2, subsets=(subset,)) for subset in subsets))
+    return Listing(scan(blueprint).items, blueprint)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=str)
+def test_two_texts_of_a_picture_have_a_file_each_whichever_process_is_quicker(tmp_path, order):
+    found = two_prefixes(tmp_path)
+    caches = [TextCache(found, LAYOUT, (3, 2), 4, "model", to_disk=True) for _ in order]
+    for rank in order:
+        caches[rank].fill(Encoder(), batch_size=2, share=(rank, 2))
+    caches[0].update([cache.kept for cache in caches])
+    texts = [f"{prefix} {caption}" for prefix, caption in zip(["small"] * 5 + ["large"] * 5, captions(found), strict=True)]
+    assert torch.equal(caches[0](texts)[0], Encoder()(texts)[0])
+    assert json.loads(str(np.load(tmp_path / "0_te_outputs.npz")["studio_source"]))["caption"] == texts[0]
+    again, encoder = filled(found, skip_check=True)
+    assert encoder.texts == [] and torch.equal(again(texts)[0], Encoder()(texts)[0])
 
 
 def test_a_file_that_goes_away_is_named(tmp_path):

@@ -8,7 +8,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import make_config
 from sd_scripts.params.resolution import parse_resolution
-from sd_scripts.params.rules import pictures
+from sd_scripts.params.rules import caching, pictures
 
 LORA = command("train_network")
 
@@ -79,6 +79,15 @@ def test_cached_latents_exclude_changes(cache, change):
 
 def test_cached_latents_allow_mirroring():
     assert found(pictures.cached_latents_do_not_change, cache_latents=True, flip_aug=True) == []
+
+
+@pytest.mark.parametrize("files", ["cache_latents_to_disk", "cache_text_encoder_outputs_to_disk"])
+def test_only_files_are_checked(files):
+    def told(**values):
+        return [problem.field for problem in caching.only_files_are_checked(make_config(command("sdxl_train_network"), values))]
+
+    assert told(skip_cache_check=True, cache_latents=True) == ["skip_cache_check"]
+    assert told(skip_cache_check=True, **{files: True}) == []
 
 
 def test_kept_tokens_need_shuffling():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,16 @@ def test_a_family_without_caption_files_says_so(tmp_path, capsys):
     assert code == 2 and "no caption files" in capsys.readouterr().err
 
 
-def test_it_is_a_program(tmp_path):
-    options = tiny_runs.options(tmp_path)
-    done = subprocess.run([sys.executable, "-m", "sd_scripts.tools.cache_latents", *options], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0 and "5 encoded" in done.stderr, done.stderr
+def test_it_is_a_program_for_several_processes(tmp_path):
+    """Two resolutions of each picture, shared by two processes: all are made, and all are counted."""
+    pictures = tiny_runs.draw_pictures(tmp_path / "pictures")
+    datasets = "".join(f"[[datasets]]\nresolution = {side}\n[[datasets.subsets]]\nimage_dir = '{pictures}'\n" for side in (64, 128))
+    (tmp_path / "dataset.toml").write_text(datasets, "utf-8")
+    options = tiny_runs.options(tmp_path, train_data_dir=None, dataset_config=tmp_path / "dataset.toml")
+    port = ["--main_process_port", tiny_runs.free_port()]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", *port]
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1", "-m", "sd_scripts.tools.cache_latents"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*launcher, *options], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=240, check=False)
+    assert done.returncode == 0 and "10 pictures: 10 encoded, 0 there already" in done.stderr, done.stderr
+    assert len(files(tmp_path)) == 10

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import TWO_BUCKETS, draw_pictures, events, options, train
+from tiny_runs import TWO_BUCKETS, draw_pictures, events, free_port, options, train
 
 from kohya_gui.jobs.devices import Machine
 from kohya_gui.jobs.launch import launch_argv
@@ -19,13 +18,6 @@ from sd_scripts.params.config import make_config
 
 ROOT = Path(__file__).parents[4]
 SCRIPT = ROOT / "sd_scripts" / "train_network.py"
-
-
-def free_port() -> str:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def launch(root: Path, **given: object) -> subprocess.CompletedProcess[str]:
