@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,12 @@ class Draft:
         if made is not None and (made != parameter.default or name in self.given or name in self.base):
             given[name] = made
         return dataclasses.replace(self, given=given, wrong=wrong)
+
+    def reset(self, names: Collection[str]) -> Draft:
+        """The draft with these fields as they were opened."""
+        given = {name: value for name, value in self.given.items() if name not in names}
+        given |= {name: self.base[name] for name in names if name in self.base}
+        return dataclasses.replace(self, given=given, wrong={name: text for name, text in self.wrong.items() if name not in names})
 
     def value(self, name: str) -> object:
         """What the field of an option shows: as given, as mistyped, or the default."""

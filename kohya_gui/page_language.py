@@ -17,11 +17,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kohya_gui.form.block import Draw, draw_of
-from kohya_gui.form.keys import parameters_by_key
 from kohya_gui.form.section import SECTION
-from kohya_gui.form.widgets import FIELD, NOT_SET, info
 from kohya_gui.text import ENGLISH, Words, speaking
-from sd_scripts.params.spec import Parameter
 
 COOKIE = "studio_language"
 _BEFORE, _AFTER = "window.gradio_config = ", ";</script>"
@@ -65,20 +62,10 @@ class Translation:
         make = self.drawn.get(component["id"])
         if make is not None:
             props["value"] = str(make())
-        elif id_.startswith(FIELD) and id_.removeprefix(FIELD) in parameters_by_key():
-            self._field(props, parameters_by_key()[id_.removeprefix(FIELD)])
         elif id_.startswith(SECTION):
             props["label"] = self.words.title(id_.removeprefix(SECTION), props["label"])
         else:
             self._labels(props, ("value",) if component["type"] in _BUTTONS else ())
-
-    def _field(self, props: MutableMapping[str, Any], parameter: Parameter) -> None:
-        """An option of the form: its choices are values of the trainer, and stay."""
-        props["label"], props["info"] = self.words.label(parameter), info(parameter, self.words)
-        if props.get("placeholder") == NOT_SET:
-            props["placeholder"] = self._text(NOT_SET)
-        if "choices" in props:
-            props["choices"] = [[self._text(NOT_SET) if name == NOT_SET else name, value] for name, value in props["choices"]]
 
     def _labels(self, props: MutableMapping[str, Any], further: Sequence[str]) -> None:
         for name in (*_IN_LABELS, *further):

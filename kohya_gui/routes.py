@@ -9,7 +9,10 @@ from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
+from kohya_gui.board_routes import add_board_routes
+from kohya_gui.caption_routes import add_caption_routes
 from kohya_gui.files import content_type, list_folder
+from kohya_gui.form_routes import add_form_routes
 from kohya_gui.gate import COOKIE, SESSION_SECONDS, Sessions, safe_target, session_token
 from kohya_gui.markup import Markup, tag
 from kohya_gui.picture_routes import add_picture_routes
@@ -17,6 +20,7 @@ from kohya_gui.report import report_text
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.shell import NAME, icon
 from kohya_gui.tabs.status import status_line
+from kohya_gui.tabs.training import make_actions
 from kohya_gui.theme import ASSETS, SCRIPTS, STYLES, version
 from sd_scripts.errors import DataError, RunError, TrainingError
 from sd_scripts.params.config_file import dumps
@@ -35,6 +39,9 @@ def add_routes(app: FastAPI, desk: Desk, sessions: Sessions | None) -> None:
     add_file_routes(app, desk)
     add_picture_routes(app, desk)
     add_page_routes(app, desk)
+    add_form_routes(app, desk, make_actions(desk))
+    add_caption_routes(app, desk)
+    add_board_routes(app, desk.board)
     if sessions is not None:
         add_login_routes(app, sessions, desk.options.root_path)
 

@@ -1,31 +1,98 @@
-// The form: marks at fields and sections, views, search, reset. Values belong to Gradio's widgets; this only decorates them and asks the server.
+// The form: marks at fields and sections, views, search, and the talk with the server. The draft on the server is the truth; the inputs show it.
 (() => {
-  const { $, $$, el, setValue, whenShown } = window.studio;
+  const { $, $$, el, base, say } = window.studio;
   let marks = null, findings = null, index = [], trainers = {}, partOf = {}, view = "basic";
   try { view = sessionStorage.getItem("studio-view") || "basic"; } catch (error) { /* private mode */ }
 
-  const read = (selector) => {
-    const source = $(`${selector} [data-marks]`);
-    return source ? JSON.parse(source.dataset.marks) : null;
+  // The talk: one message at a time, so that answers come in order. What is typed meanwhile waits, a field's last value only.
+  const typed = new Map();
+  let talking = Promise.resolve(), waiting = false;
+  const post = (address, body) => fetch(`${base}${address}`, { method: "POST", headers: { "content-type": "application/json" }, body });
+
+  async function send(message) {
+    const values = Object.fromEntries(typed);
+    if (!Object.keys(values).length && !message) return;
+    let answer;
+    try {
+      answer = await post("/form", JSON.stringify({ ...message, values }));
+    } catch (error) {
+      setTimeout(hear, 2000); // nothing typed is lost: it goes with the next message
+      return;
+    }
+    if (answer.status === 401) return location.reload();
+    if (!answer.ok) return outcome(el("p", { class: "told bad", role: "alert" }, await answer.text()));
+    for (const [key, value] of Object.entries(values)) if (typed.get(key) === value) typed.delete(key);
+    show(await answer.json(), !message);
+  }
+  const queue = (run) => (talking = talking.then(run, run));
+  const hear = () => {
+    if (waiting) return;
+    waiting = true;
+    queue(() => { waiting = false; return send(null); });
   };
-  const inputOf = (block) => $("textarea, input:not([type=hidden])", block);
-  const once = (parent, className, make) => $(`:scope > .${className}`, parent) || parent.appendChild(make());
+  const tell = (message) => queue(() => send(message));
+
+  const outcome = (node) => $("#outcome").replaceChildren(node);
+  function show(answer, quiet) {
+    if (answer.values) setValues(answer.values);
+    if (answer.presets) setPresets(answer.presets);
+    if (answer.file !== undefined && answer.file) $("#config-file").value = answer.file;
+    if (answer.marks) { marks = answer.marks; soon(); askPlan(); }
+    if (answer.plan !== undefined) $("#plan").innerHTML = answer.plan;
+    if (answer.findings) { findings = answer.findings; soon(); }
+    if (answer.outcome !== undefined) $("#outcome").innerHTML = answer.outcome;
+    else if (!quiet) $("#outcome").replaceChildren();
+    if (answer.href) location.href = answer.href;
+  }
+
+  // The plan looks at files and may take longer than typing: only the last question counts.
+  let planned = "", asking = null;
+  async function askPlan() {
+    if (!marks || planned === marks.draft) return;
+    planned = marks.draft;
+    asking?.abort();
+    asking = new AbortController();
+    try {
+      const answer = await fetch(`${base}/form/plan`, { signal: asking.signal });
+      if (answer.ok) show(await answer.json(), true);
+    } catch (error) { if (error.name !== "AbortError") planned = ""; }
+  }
+
+  const valueOf = (input) => (input.type === "checkbox" ? input.checked : input.value);
+  function setValues(values) {
+    for (const input of $$("[data-key]")) {
+      const value = values[input.dataset.key];
+      if (value === undefined || typed.has(input.dataset.key) || valueOf(input) === value) continue;
+      if (input.type === "checkbox") input.checked = value;
+      else if (input.tagName === "SELECT" && ![...input.options].some((option) => option.value === value)) {
+        input.append(el("option", { value }, value)); // a value that is no choice is shown, and marked as wrong
+        input.value = value;
+      } else input.value = value;
+      input.dispatchEvent(new Event("studio:set"));
+    }
+  }
+  const setPresets = (names) => $("#preset").replaceChildren(el("option", { value: "" }, ""), ...names.map((name) => el("option", { value: name }, name)));
+  const note = (input) => { typed.set(input.dataset.key, valueOf(input)); hear(); };
+  window.studio.form = { note, tell, fill: (key, value) => { const input = $(`[data-key="${CSS.escape(key)}"]`); if (input) { input.value = value; note(input); } } };
 
   // Fields, headings and sections of other trainers are hidden: the form holds them all.
-  const hasPart = (part) => !part || !marks || trainers[marks.script]?.includes(part);
+  const hasPart = (part) => !part || !marks || trainers[marks.script]?.[2].includes(part);
   const hasField = (name) => hasPart(partOf[name]);
   const hide = (block, absent) => { if (block.classList.contains("is-absent") !== absent) block.classList.toggle("is-absent", absent); };
   const hideOthers = (column) => {
-    if (marks && column.dataset.script !== marks.script) {
-      column.dataset.script = marks.script;
-      if ($("#find")?.value) search($("#find").value);
-    }
+    if (!marks || column.dataset.script === marks.script) return;
+    column.dataset.script = marks.script;
     for (const block of $$(".field[id^='f-']", column)) hide(block, !hasField(block.id.slice(2)));
     for (const heading of $$(".part-title[id^='part-']", column)) hide(heading, !hasPart(heading.id.slice(5)));
     for (const section of $$(".section", column)) {
       const own = index.filter((row) => row[3] === section.id);
       hide(section, own.length > 0 && !own.some((row) => hasPart(row[4])));
     }
+    const [method, family] = trainers[marks.script];
+    const there = Object.values(trainers).filter((row) => row[1] === family).map((row) => row[0]);
+    for (const radio of $$("[data-switch=method]")) { radio.checked = radio.value === method; radio.parentElement.hidden = !there.includes(radio.value); }
+    for (const radio of $$("[data-switch=family]")) radio.checked = radio.value === family;
+    if ($("#find")?.value) search($("#find").value);
   };
 
   function decorateField(block) {
@@ -37,21 +104,16 @@
     block.classList.toggle("is-off", off !== undefined);
     block.classList.toggle("has-error", problem?.[0] === "error");
     block.classList.toggle("has-warning", problem?.[0] === "warning");
-    const input = inputOf(block);
     const text = problem ? problem.slice(1, 3).filter(Boolean).join(" ") : off || "";
-    const message = once(block, "message", () => el("p", { class: "message", id: `m-${name}`, "aria-live": "polite" }));
+    const message = $(":scope > .message", block), fix = $(":scope > .mend", block), reset = $(":scope > .reset", block);
     if (message.textContent !== text) message.textContent = text;
-    const fix = once(block, "mend", () => el("button", { class: "mend link", type: "button", "data-fix": name }, "Fix it"));
     fix.hidden = !problem?.[3];
-    if (input) {
+    for (const input of $$("[data-key]", block)) {
       const invalid = String(problem?.[0] === "error");
       if (input.getAttribute("aria-invalid") !== invalid) input.setAttribute("aria-invalid", invalid);
-      if (/kind-(int|float|number)/.test(block.className) && !input.inputMode) input.inputMode = "decimal";
-      if (input.getAttribute("aria-describedby") !== message.id) input.setAttribute("aria-describedby", message.id);
-      for (const part of $$("input, textarea, .wrap", block)) if (part.inert !== (off !== undefined)) part.inert = off !== undefined;
     }
-    const reset = once(block, "reset", () => el("button", { class: "reset link", type: "button", "data-reset": name }));
-    const words = changed === undefined ? "" : `reset to ${changed}`;
+    for (const part of $$("input, textarea, select, .browse", block)) if (part.disabled !== (off !== undefined)) part.disabled = off !== undefined;
+    const words = changed === undefined ? "" : say("reset to {value}", { value: changed });
     if (reset.textContent !== words) reset.textContent = words;
     reset.hidden = changed === undefined;
   }
@@ -61,17 +123,15 @@
     const found = findings?.sections[section.id]?.mark || "";
     const mark = own.mark === "error" || found === "error" ? "error" : own.mark || found;
     section.classList.toggle("has-changed", own.changed > 0);
-    const head = $(":scope > button.label-wrap", section);
-    if (!head) return;
-    head.setAttribute("aria-expanded", String(head.classList.contains("open")));
-    const line = once(head, "summary", () => el("span", { class: "summary" }));
+    const line = $(":scope > summary > .summary", section), badge = $(":scope > summary > .badge", section);
+    if (!line) return;
     if (line.textContent !== own.summary) line.textContent = own.summary;
-    const words = mark === "error" ? "to mend" : mark === "warning" ? "look" : own.changed ? `${own.changed} changed` : "";
-    const badge = once(head, "badge", () => el("span", { class: "badge" }));
+    const words = mark === "error" ? say("to mend") : mark === "warning" ? say("look") : own.changed ? say("{count} changed", { count: own.changed }) : "";
     if (badge.textContent !== words) badge.textContent = words;
     badge.dataset.mark = mark || (own.changed ? "changed" : "");
   }
 
+  const VIEWS = { basic: () => say("Basic"), all: () => say("All"), changed: (count) => (count ? say("Changed {count}", { count }) : say("Changed")) };
   function decorate() {
     const column = $("#form-column");
     if (!column) return;
@@ -82,51 +142,39 @@
     const changed = marks ? Object.keys(marks.changed).length : 0;
     for (const button of $$("[data-view]", $("#find-bar"))) {
       button.setAttribute("aria-pressed", String(button.dataset.view === view));
-      const words = button.dataset.view === "changed" && changed ? `Changed ${changed}` : button.dataset.view[0].toUpperCase() + button.dataset.view.slice(1);
+      const words = VIEWS[button.dataset.view](changed);
       if (button.textContent !== words) button.textContent = words;
     }
-    for (const button of $$("[data-act]", $("#find-bar"))) button.disabled = !marks?.[button.dataset.act];
+    for (const button of $$("[data-do]", $("#find-bar"))) button.disabled = !marks?.[button.dataset.do];
     const errors = (marks?.errors || 0) + (findings?.errors || 0);
-    const start = $("#start");
-    if (start) start.classList.toggle("blocked", errors > 0);
+    $("#start")?.classList.toggle("blocked", errors > 0);
   }
 
   let queued = false;
   const soon = () => {
     if (queued) return;
     queued = true;
-    requestAnimationFrame(() => { queued = false; marks = read("#marks") || marks; findings = read("#findings") || findings; decorate(); });
+    requestAnimationFrame(() => { queued = false; decorate(); });
   };
 
-  function show(wanted) {
+  function look(wanted) {
     view = wanted;
     try { sessionStorage.setItem("studio-view", view); } catch (error) { /* private mode */ }
     decorate();
-    if (view === "changed") for (const section of $$(".section.has-changed")) open(section);
+    if (view === "changed") for (const section of $$(".section.has-changed")) section.open = true;
   }
-  const open = (section) => {
-    const head = $(":scope > button.label-wrap", section);
-    if (head && !head.classList.contains("open")) head.click();
-  };
 
   function goTo(name) {
     const row = index.find((entry) => entry[0] === name);
-    const section = row && document.getElementById(row[3]);
-    if (!section) return;
-    if (view !== "all") show("all");
-    open(section);
-    whenShown(`#f-${CSS.escape(name)}`, (block) => {
-      block.scrollIntoView({ block: "center" });
-      inputOf(block)?.focus({ preventScroll: true });
-      block.classList.add("flash");
-      setTimeout(() => block.classList.remove("flash"), 1200);
-    });
+    const section = row && document.getElementById(row[3]), block = document.getElementById(`f-${name}`);
+    if (!section || !block) return;
+    if (view !== "all") look("all");
+    section.open = true;
+    block.scrollIntoView({ block: "center" });
+    $("[data-key]", block)?.focus({ preventScroll: true });
+    block.classList.add("flash");
+    setTimeout(() => block.classList.remove("flash"), 1200);
   }
-
-  const tell = (command) => {
-    const channel = $("#act textarea, #act input");
-    if (channel) setValue(channel, JSON.stringify({ ...command, n: performance.now() }));
-  };
 
   // Search: a combobox over name, label and help.
   const results = () => $("#find-results");
@@ -142,7 +190,7 @@
     };
     const found = words.length ? index.filter((row) => hasField(row[0])).map((row) => [score(row), row]).filter(([points]) => points).sort((a, b) => b[0] - a[0]).slice(0, 12) : [];
     list.replaceChildren(...found.map(([, [name, label, help]], place) => el("li", { role: "option", id: `found-${place}`, "data-goto": name, "aria-selected": String(place === 0) }, el("b", {}, label), el("code", {}, name.split("--")[0]), el("span", {}, help))));
-    if (words.length && !found.length) list.append(el("li", { class: "none" }, "No setting is called that."));
+    if (words.length && !found.length) list.append(el("li", { class: "none" }, say("No setting is called that.")));
     list.hidden = !words.length;
     $("#find").setAttribute("aria-expanded", String(!list.hidden));
     choose(0);
@@ -159,10 +207,32 @@
   const chosen = (name) => { $("#find").value = ""; closeSearch(); goTo(name); };
   const closeSearch = () => { if (results()) { results().hidden = true; $("#find").setAttribute("aria-expanded", "false"); } };
 
+  // What a button's message says besides its name.
+  const DETAILS = {
+    open: () => ({ path: $("#config-file").value }),
+    save: () => ({ path: $("#config-file").value }),
+    paste: () => ({ text: $("#pasted-text").value }),
+  };
+  async function upload(file) {
+    await talking;
+    const answer = await fetch(`${base}/form/file?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
+    if (answer.ok) show(await answer.json());
+    else outcome(el("p", { class: "told bad", role: "alert" }, await answer.text()));
+  }
+
   document.addEventListener("input", (event) => {
     if (event.target.id === "find") search(event.target.value);
-    // The answer to an earlier button is no answer to what is typed now.
-    else if (event.target.closest("#form-column")) for (const old of $$("#outcome .told")) old.hidden = true;
+    else if (event.target.dataset.key) {
+      note(event.target);
+      // The answer to an earlier button is no answer to what is typed now.
+      for (const old of $$("#outcome .told")) old.hidden = true;
+    }
+  });
+  document.addEventListener("change", (event) => {
+    const target = event.target;
+    if (target.dataset.switch) tell({ do: "switch", method: $("[data-switch=method]:checked")?.value, family: $("[data-switch=family]:checked")?.value });
+    else if (target.id === "preset" && target.value) tell({ do: "preset", name: target.value });
+    else if (target.id === "config-upload" && target.files.length) { upload(target.files[0]); target.value = ""; }
   });
   document.addEventListener("keydown", (event) => {
     if (event.target.id === "find") {
@@ -172,22 +242,43 @@
     } else if (event.key === "/" && !/^(input|textarea|select)$/i.test(event.target.tagName) && $("#find")) { event.preventDefault(); $("#find").focus(); }
   });
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-goto], [data-reset], [data-fix], [data-act], #find-bar [data-view]");
     if (!event.target.closest(".find")) closeSearch();
-    if (!target) return;
-    if (target.closest("#find-results")) chosen(target.dataset.goto);
-    else if (target.dataset.goto) goTo(target.dataset.goto);
-    else if (target.dataset.reset) tell({ do: "reset", names: [target.dataset.reset] });
-    else if (target.dataset.fix) tell({ do: "fix", names: [target.dataset.fix] });
-    else if (target.dataset.act) tell({ do: target.dataset.act });
-    else if (target.dataset.view) show(target.dataset.view);
+    if (event.target.closest("#config-send")) return $("#config-upload").click();
+    const target = event.target.closest("[data-goto], [data-reset], [data-fix], [data-do], #find-bar [data-view]");
+    if (!target || !$("#form-column")) return;
+    const { goto, reset, fix, do: deed, view: wanted } = target.dataset;
+    if (target.closest("#find-results")) chosen(goto);
+    else if (goto) goTo(goto);
+    else if (reset) tell({ do: "reset", names: [reset] });
+    else if (fix) tell({ do: "fix", names: [fix] });
+    else if (wanted) look(wanted);
+    else if (deed) {
+      target.setAttribute("aria-busy", "true");
+      tell({ do: deed, ...DETAILS[deed]?.() }).finally(() => target.removeAttribute("aria-busy"));
+    }
   });
 
-  window.studio.ready(() => whenShown("[data-index]", (source) => {
+  // Values that a tool of the page hands over, as if they had been typed.
+  const take = () => {
+    const source = $("[data-fill]");
+    if (!source || source.dataset.taken) return;
+    source.dataset.taken = "1";
+    for (const [key, value] of Object.entries(JSON.parse(source.dataset.fill))) window.studio.form.fill(key, value);
+  };
+
+  if (location.pathname.replace(/\/$/, "") !== base) return; // another page
+  const first = fetch(`${base}/form`).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+  // Gradio puts the parts of the page in place one after the other, in no certain order.
+  const PARTS = ["[data-index]", "#form-column .field", "#plan", "#preset", "#find-bar [data-view]"];
+  const whenAll = (run) => (PARTS.every((part) => $(part)) ? run() : requestAnimationFrame(() => whenAll(run)));
+  window.studio.ready(() => whenAll(async () => {
+    const source = $("[data-index]");
     index = JSON.parse(source.dataset.index);
     trainers = JSON.parse(source.dataset.trainers);
     for (const row of index) partOf[row[0]] = row[4];
-    new MutationObserver(soon).observe($("gradio-app") || document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-marks"] });
-    soon();
-  }, 1200));
+    new MutationObserver(take).observe($("#form-column"), { childList: true, subtree: true });
+    const answer = await first;
+    if (answer) show(answer, true);
+    else queue(async () => { const again = await fetch(`${base}/form`); if (again.ok) show(await again.json(), true); });
+  }));
 })();

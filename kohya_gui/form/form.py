@@ -1,67 +1,61 @@
-"""The form of all trainers: a widget per option, made once, and the way between their values and a draft."""
+"""The form of all trainers: a field per option, and the way between what the fields hold and a draft."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-from gradio.components import Component
+from dataclasses import dataclass
 
 from kohya_gui.configs import Draft
 from kohya_gui.files import Roots
-from kohya_gui.form.keys import key_of, keys_of, name_of, taken_by
-from kohya_gui.form.widgets import make_widget, raw, shown
-from kohya_gui.text import Words
-from sd_scripts.params.spec import Parameter, Section
+from kohya_gui.form.keys import key_of, keys_of, name_of, parameters_by_key, taken_by
+from kohya_gui.form.widgets import make_field, raw, shown
+from kohya_gui.markup import Markup
+from kohya_gui.text import words
+from sd_scripts.params.spec import Section
+
+PROMPTS = "prompts"
+"""The field of the sample prompts, which are no option of a trainer."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Form:
-    """Widgets by field (`keys.key_of`). `start` is what they show first; the rest of the page reads and sets them through here alone."""
+    """Fields by key (`keys.key_of`); `start` is what they show first."""
 
-    words: Words
     start: Draft
     roots: Roots
-    fields: dict[str, Component] = field(default_factory=dict)
-    parameters: dict[str, Parameter] = field(default_factory=dict)
 
-    def draw_field(self, section: Section, name: str) -> Component:
-        """Build the widget of one option of `section` where the caller stands in the page. One of another trainer shows that trainer's default."""
+    def draw_field(self, section: Section, name: str) -> Markup:
+        """The field of one option of `section`, in the reader's language. One of another trainer shows that trainer's default."""
         here = self.start.command if section.cls in self.start.command.sections else taken_by(section)[0]
         parameter = here.parameter(name)
         value = self.start.value(name) if here is self.start.command else parameter.default
-        key = key_of(parameter)
-        made = make_widget(parameter, self.words, value, key=key)
-        self.fields[key], self.parameters[key] = made, parameter
-        return made
+        return make_field(parameter, words(), value, key=key_of(parameter))
 
-    def show(self, draft: Draft, before: Draft | None = None) -> dict[Component, Any]:
-        """Values for the widgets that show `draft`; with `before`, only those whose value differs. Another trainer's widgets are set anew, all."""
-        keys = {name: key for name, key in keys_of(draft.command).items() if key in self.fields}
-        if before is not None and before.script == draft.script:
-            keys = {name: key for name, key in keys.items() if draft.value(name) != before.value(name)}
-        return {self.fields[key]: self._shown(draft, name) for name, key in keys.items()}
+    def show(self, draft: Draft) -> dict[str, str | bool]:
+        """What the fields of the draft's trainer hold, by key; of numbers their text."""
+        return {key: self._shown(draft, name) for name, key in keys_of(draft.command).items()} | {PROMPTS: draft.prompts}
 
-    def take(self, draft: Draft, key: str, value: Any) -> Draft:
-        """The draft after the widget of `key` came to hold `value`; the same object where that is what the draft says already, or of no account."""
+    def take(self, draft: Draft, key: str, value: str | bool) -> Draft:
+        """The draft after the field of `key` came to hold `value`; the same object where that is what the draft says already, or of no account."""
+        if key == PROMPTS:
+            return draft if draft.prompts == value else dataclasses.replace(draft, prompts=str(value))
         name = name_of(key)
         if keys_of(draft.command).get(name) != key or value == self._shown(draft, name):
             return draft
         return draft.with_value(name, raw(draft.command.parameter(name), value), text=str(value))
 
-    def collect(self, draft: Draft, values: Mapping[Component, Any]) -> Draft:
-        """The draft with every widget's value taken over."""
-        for key, widget in self.fields.items():
-            if widget in values:
-                draft = self.take(draft, key, values[widget])
+    def collect(self, draft: Draft, values: Mapping[str, str | bool]) -> Draft:
+        """The draft with the values of these fields taken over."""
+        for key, value in values.items():
+            draft = self.take(draft, key, value)
         return draft
 
     def index(self) -> list[list[str]]:
-        """What the search looks through: field, label, help per drawn option."""
-        return [[key, self.words.label(parameter), self.words.help(parameter)] for key, parameter in self.parameters.items()]
+        """What the search looks through: field, label, help per option."""
+        return [[key, words().label(parameter), words().help(parameter)] for key, parameter in parameters_by_key().items()]
 
-    def _shown(self, draft: Draft, name: str) -> Any:
+    def _shown(self, draft: Draft, name: str) -> str | bool:
         if name in draft.wrong:
             return draft.wrong[name]
         return shown(draft.command.parameter(name), draft.value(name))

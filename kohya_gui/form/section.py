@@ -1,17 +1,14 @@
-"""One section of the form: an accordion with the widgets of some sections of options. What each holds is said in `kohya_gui.sections`."""
+"""One section of the form: an accordion with the fields of some sections of options. What each holds is said in `kohya_gui.sections`."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
-
-import gradio as gr
 
 from kohya_gui.form.block import html_block
 from kohya_gui.form.form import Form
 from kohya_gui.form.keys import key_of
 from kohya_gui.form.marks import SectionFacts
-from kohya_gui.markup import Markup, tag
+from kohya_gui.markup import Markup, join, tag
 from kohya_gui.text import words
 from sd_scripts.params.config import Config
 from sd_scripts.params.spec import Section, section_of
@@ -23,7 +20,7 @@ SECTION = "sec-"
 class FormSection:
     """A closed accordion that draws the options of `parts`, in order, each part under its own heading.
 
-    Subclasses say `title` and `parts`; they may say how a config sums up in one line (`summary`), and add widgets of their own (`before`, `after`).
+    Subclasses say `title` and `parts`; they may say how a config sums up in one line (`summary`), and add parts of their own (`before`, `after`).
     """
 
     title: ClassVar[str]
@@ -56,28 +53,32 @@ class FormSection:
         return self.summary(config) if not self.parts or any(part in config for part in self.parts) else ""
 
     def draw(self) -> None:
-        """Build the accordion and all its widgets."""
-        classes = ["section"] if self._has_basic() else ["section", "adv-section"]
-        with gr.Accordion(self.form.words.title(type(self).__name__, self.title), open=self.open, elem_id=self.id, elem_classes=classes):
-            self.before()
-            for section in self.shown:
-                if len(self.shown) > 1 and section.title != self.title:
-                    advanced = all(parameter.hints.advanced for parameter in section.params)
-                    classes = ["part-title", "adv"] if advanced else ["part-title"]
-                    html_block(partial(_heading, section), elem_id=f"part-{section.name}", elem_classes=classes)
-                for parameter in section.params:
-                    self.form.draw_field(section, parameter.name)
-            self.after()
+        """Put the section into the page that is being built."""
+        html_block(self.markup, elem_id=f"holder-{type(self).__name__}", elem_classes=["holder"])
 
-    def before(self) -> None:
-        """Widgets above the options."""
+    def markup(self) -> Markup:
+        """The section with all its fields, in the reader's language."""
+        name = words().title(type(self).__name__, self.title)
+        head = tag("summary", tag("span", name, class_="title"), tag("span", class_="summary"), tag("span", class_="badge"))
+        body = tag("div", self.before(), [self._part(section) for section in self.shown], self.after(), class_="section-body")
+        return tag("details", head, body, id=self.id, class_="section" if self._has_basic() else "section adv-section", open=self.open)
 
-    def after(self) -> None:
-        """Widgets below the options."""
+    def _part(self, section: Section) -> Markup:
+        heading = None
+        if len(self.shown) > 1 and section.title != self.title:
+            advanced = all(parameter.hints.advanced for parameter in section.params)
+            text = tag("h3", words().title(section.name, section.title))
+            heading = tag("div", text, id=f"part-{section.name}", class_="part-title adv" if advanced else "part-title")
+        fields = tag("div", [self.form.draw_field(section, parameter.name) for parameter in section.params], class_="fields")
+        return join(heading, fields)
+
+    def before(self) -> Markup | None:
+        """What stands above the options."""
+        return None
+
+    def after(self) -> Markup | None:
+        """What stands below the options."""
+        return None
 
     def _has_basic(self) -> bool:
         return not self.shown or any(not parameter.hints.advanced for section in self.shown for parameter in section.params)
-
-
-def _heading(section: Section) -> Markup:
-    return tag("h3", words().title(section.name, section.title))

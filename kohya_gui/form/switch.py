@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import gradio as gr
+from collections.abc import Sequence
+from typing import Any
 
+from kohya_gui.markup import Markup, join, tag
+from kohya_gui.text import say
+from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import COMMANDS, Command
 from sd_scripts.params.families import FAMILIES
 
@@ -14,8 +18,10 @@ LIKE = {"dreambooth": ("finetune",), "finetune": ("dreambooth",)}
 
 
 def choose(method: str, family: str) -> Command:
-    """The trainer of a method for a family, or of the nearest method that the family has."""
+    """The trainer of a method for a family, or of the nearest method that the family has. Raises ConfigError for an unknown family."""
     rows = [row for row in COMMANDS if row.kind == "train" and row.family == family]
+    if not rows:
+        raise ConfigError("family", f"No trainer is for models of {family!r}.")
     wanted = (method, *LIKE.get(method, ()))
     return min(rows, key=lambda row: wanted.index(row.method) if row.method in wanted else len(wanted))
 
@@ -26,16 +32,20 @@ def family_choices() -> list[tuple[str, str]]:
     return [(FAMILIES[name].title.replace("Stable Diffusion", "SD"), name) for name in names]
 
 
-def method_choices(family: str) -> list[tuple[str, str]]:
-    """Methods that a family has a trainer for."""
-    there = {row.method for row in COMMANDS if row.kind == "train" and row.family == family}
-    return [(title, method) for method, title in METHODS.items() if method in there]
-
-
-def draw_switch(command: Command) -> tuple[gr.Radio, gr.Radio]:
-    """The two rows of choices, at `command`: method and family."""
-    method = gr.Radio(
-        method_choices(command.family), value=command.method, label="What is trained", elem_id="method", elem_classes=["switch"], scale=3
+def draw_switch() -> Markup:
+    """The two rows of choices: method and family. The script sets them, and hides methods that a family has no trainer for."""
+    return join(
+        _row("method", say("What is trained"), [(say(title), method) for method, title in METHODS.items()]),
+        _row("family", say("Base model is"), family_choices()),
     )
-    family = gr.Radio(family_choices(), value=command.family, label="Base model is", elem_id="family", elem_classes=["switch"], scale=2)
-    return method, family
+
+
+def _row(name: str, title: str, choices: Sequence[tuple[str, str]]) -> Markup:
+    labels = [tag("label", tag("input", type="radio", name=name, value=value, data_switch=name), tag("span", text)) for text, value in choices]
+    return tag("fieldset", tag("legend", title), tag("div", labels, class_="wrap"), id=name, class_="switch")
+
+
+def trainers() -> dict[str, list[Any]]:
+    """What the script knows of each trainer: method, family, and the sections of options that it takes."""
+    rows = [row for row in COMMANDS if row.kind == "train"]
+    return {row.script: [row.method, row.family, [section.name for section in row.descriptions]] for row in rows}

@@ -1,4 +1,8 @@
-"""From an option's declaration to its Gradio widget, and from the widget's value back. Marks, visibility and search are the page's script's."""
+"""From an option's declaration to its input element, and from what the input holds back to a value. Marks, visibility and search are the script's.
+
+The inputs are the browser's own. Gradio's components, of which the form would need 270, take half a millisecond each before a page can be used,
+opened or not; measured in docs/decisions.md.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,8 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
-import gradio as gr
-from gradio.components import Component
-
+from kohya_gui.markup import Markup, join, tag
 from kohya_gui.text import Words
 from sd_scripts.params.help import range_words
 from sd_scripts.params.spec import Parameter
@@ -23,51 +24,76 @@ TALL_LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "base_weigh
 
 
 def field_id(key: str) -> str:
-    """The element's id of a field's widget."""
+    """The element's id of a field."""
     return f"{FIELD}{key}"
 
 
-def make_widget(parameter: Parameter, words: Words, value: object, *, key: str = "") -> Component:
-    """The widget of one option, showing `value`; None shows as empty. `key` is the field's name where it is not the option's."""
-    common: dict[str, Any] = {
-        "label": words.label(parameter),
-        "info": info(parameter, words),
-        "elem_id": field_id(key or parameter.name),
-        "elem_classes": _classes(parameter),
-        "value": shown(parameter, value),
-        "interactive": True,
-    }
-    if parameter.kind == "bool":
-        return gr.Checkbox(**common)
-    if parameter.choices and not parameter.many:
-        return gr.Dropdown(choices=_choices(parameter), filterable=len(parameter.choices) > 8, **common)
-    if parameter.hints.suggestions and not parameter.many and not parameter.hints.path:
-        return gr.Dropdown(choices=_suggestions(parameter), allow_custom_value=True, **common)
-    # Numbers are typed as text too: gr.Number shows an empty value as 0, rounds large seeds, and hides what was mistyped.
-    lines = 3 if parameter.hints.multiline else 1
-    return gr.Textbox(
-        lines=lines,
-        max_lines=8 if lines > 1 or parameter.name in TALL_LISTS else 1,
-        type="password" if parameter.hints.secret else "text",
-        placeholder=_placeholder(parameter),
-        html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=parameter.hints.multiline),
-        **common,
+def make_field(parameter: Parameter, words: Words, value: object, *, key: str = "") -> Markup:
+    """Label, help and input of one option, showing `value`; None shows as empty. `key` is the field's name where it is not the option's.
+
+    The script fills what is empty here: the sentence of a problem, the button that mends it, the button that resets the field.
+    """
+    key = key or parameter.name
+    label = tag("label", words.label(parameter), for_=f"i-{key}", class_="name")
+    control = make_input(parameter, words, value, key=key)
+    is_bool = parameter.kind == "bool"
+    top = tag("div", control, label, class_="tick") if is_bool else label
+    browse = tag("button", words.text("Browse"), type="button", class_="browse", aria_label=_browse_words(words, words.label(parameter)))
+    box = None if is_bool else tag("div", control, browse if parameter.hints.path else None, class_="box")
+    return tag("div", top, info(parameter, words, key=key), box, foot(key, words), id=field_id(key), class_=" ".join(_classes(parameter)))
+
+
+def foot(key: str, words: Words) -> Markup:
+    """What stands below an input: the sentence of its problem, and two buttons, all empty until the script fills them."""
+    return join(
+        tag("p", class_="message", id=f"m-{key}", aria_live="polite"),
+        tag("button", words.text("Fix it"), class_="mend link", type="button", data_fix=key, hidden=True),
+        tag("button", class_="reset link", type="button", data_reset=key, hidden=True),
     )
 
 
-def shown(parameter: Parameter, value: object) -> Any:
-    """A typed value as its widget shows it."""
+def make_input(parameter: Parameter, words: Words, value: object, *, key: str) -> Markup:
+    """The bare input of an option: a box to tick, a list of choices, or a line or lines of text."""
+    text = shown(parameter, value)
+    common = {"id": f"i-{key}", "data_key": key, "aria_describedby": f"h-{key} m-{key}"}
+    if parameter.kind == "bool":
+        return tag("input", type="checkbox", checked=bool(text), **common)
+    if parameter.choices and not parameter.many:
+        empty = [("", words.text(NOT_SET))] if parameter.optional else []
+        rows = [*empty, *((str(choice), str(choice)) for choice in parameter.choices)]
+        return tag("select", [tag("option", name, value=choice, selected=choice == text) for choice, name in rows], **common)
+    common |= {"autocomplete": "off", "placeholder": _placeholder(parameter, words)}
+    if parameter.hints.multiline or parameter.name in TALL_LISTS:
+        return tag(
+            "textarea", text, rows=3 if parameter.hints.multiline else 2, spellcheck="true" if parameter.hints.multiline else "false", **common
+        )
+    # Numbers are typed as text: an input for numbers hides what was mistyped, and takes a comma or a point as the reader's country does.
+    common |= {"inputmode": "decimal"} if parameter.kind in ("int", "float", "number") and not parameter.many else {}
+    kind = "password" if parameter.hints.secret else "text"
+    if parameter.hints.suggestions and not parameter.hints.path:
+        offered = tag("datalist", [tag("option", value=word) for word in parameter.hints.suggestions], id=f"l-{key}")
+        return join(tag("input", type=kind, value=text, spellcheck="false", list=f"l-{key}", **common), offered)
+    return tag("input", type=kind, value=text, spellcheck="false", **common)
+
+
+def info(parameter: Parameter, words: Words, *, key: str) -> Markup:
+    """What stands below a field's label: the flag, the help, the range."""
+    within = _range(parameter)
+    sentence = f" {within[0].upper()}{within[1:]}." if within else ""
+    return tag("p", tag("code", parameter.name), " ", words.help(parameter), sentence, id=f"h-{key}", class_="info")
+
+
+def shown(parameter: Parameter, value: object) -> str | bool:
+    """A typed value as its input shows it."""
     if parameter.kind == "bool":
         return bool(value)
-    if parameter.choices and not parameter.many:
-        return "" if value is None else value
     if value is None:
         return ""
     return join_words(value if isinstance(value, (tuple, list)) else (value,)) if parameter.many else _word(value)
 
 
-def raw(parameter: Parameter, value: Any) -> object:
-    """What a widget holds, ready to be typed by the registry; None where it is empty."""
+def raw(parameter: Parameter, value: object) -> object:
+    """What an input holds, ready to be typed by the registry; None where it is empty."""
     if value is None or (isinstance(value, str) and not value.strip() and (parameter.optional or parameter.kind != "str" or parameter.many)):
         return None
     if parameter.many and isinstance(value, str):
@@ -101,12 +127,6 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if "'" not in word else f'"{word}"'
 
 
-def info(parameter: Parameter, words: Words) -> str:
-    """What stands below a field's label: the flag, the help, the range."""
-    within = _range(parameter)
-    return " ".join(part for part in (f"`{parameter.name}`", words.help(parameter), f"{within[0].upper()}{within[1:]}." if within else "") if part)
-
-
 def _range(parameter: Parameter) -> str:
     """The range, without a top that only a computer reaches."""
     hints = parameter.hints
@@ -126,16 +146,11 @@ def _classes(parameter: Parameter) -> list[str]:
     return classes
 
 
-def _choices(parameter: Parameter) -> list[tuple[str, Any]]:
-    named = [(str(choice), choice) for choice in parameter.choices]
-    return [(NOT_SET, ""), *named] if parameter.optional else named
-
-
-def _suggestions(parameter: Parameter) -> list[str]:
-    return list(parameter.hints.suggestions)
-
-
-def _placeholder(parameter: Parameter) -> str | None:
+def _placeholder(parameter: Parameter, words: Words) -> str | None:
     if parameter.default in (None, "", False):
-        return NOT_SET if parameter.kind != "path" else None
+        return words.text(NOT_SET) if parameter.kind != "path" else None
     return str(parameter.default)
+
+
+def _browse_words(words: Words, label: str) -> str:
+    return words.text("Browse for {label}").format(label=label)

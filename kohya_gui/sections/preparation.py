@@ -12,7 +12,7 @@ from kohya_gui.form.form import Form
 from kohya_gui.form.section import FormSection
 from kohya_gui.markup import Markup, tag
 from kohya_gui.prepare import Preparation, prepare
-from kohya_gui.text import plural
+from kohya_gui.text import plural, say
 from sd_scripts.errors import TrainingError
 
 BLURB = (
@@ -33,12 +33,13 @@ class DatasetPreparation(FormSection):
         self.button: gr.Button | None = None
         self.result: gr.HTML | None = None
 
-    def _has_basic(self) -> bool:
-        return False
+    def draw(self) -> None:
+        """The tool's own fields, which are no options: Gradio's."""
+        with gr.Accordion(self.title, open=False, elem_id=self.id, elem_classes=["section", "tool-section", "adv-section"]):
+            self._draw_tool()
 
-    def before(self) -> None:
-        """The tool's own fields."""
-        html_block(tag("p", BLURB, class_="soft"))
+    def _draw_tool(self) -> None:
+        html_block(lambda: tag("p", say(BLURB), class_="soft"))
         self.inputs = [
             _folder("Pictures to copy", "The folder they are in now. They stay there.", "p-source"),
             _word("Name", "The word that will call the thing up, such as sks or its name.", "p-instance"),

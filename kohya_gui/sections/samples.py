@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gradio as gr
-
-from kohya_gui.form.form import Form
+from kohya_gui.form.form import PROMPTS
 from kohya_gui.form.section import FormSection
-from kohya_gui.text import every
+from kohya_gui.form.widgets import field_id, foot
+from kohya_gui.markup import Markup, tag
+from kohya_gui.text import every, say, words
 from sd_scripts.params.config import Config
 from sd_scripts.params.samples import Samples
 
@@ -22,26 +22,29 @@ class SampleImages(FormSection):
     title = "Sample pictures"
     parts = (Samples,)
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        self.prompts: gr.Textbox | None = None
-
     def summary(self, config: Config) -> str:
         """How often."""
         samples = config[Samples]
         often = [every(samples.sample_every_n_steps, "step"), every(samples.sample_every_n_epochs, "epoch")]
         return " and ".join(word for word in often if word) or "none while training"
 
-    def before(self) -> None:
+    def before(self) -> Markup:
         """The prompts as text."""
-        self.prompts = gr.Textbox(
-            label="Prompts",
-            info=f"`prompts` {PROMPTS_HELP}",
-            value=self.form.start.prompts,
-            lines=3,
-            max_lines=12,
+        lines = tag(
+            "textarea",
+            rows=4,
+            id=f"i-{PROMPTS}",
+            data_key=PROMPTS,
             placeholder=PLACEHOLDER,
-            elem_id="f-prompts",
-            elem_classes=["field", "wide"],
-            html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
+            autocomplete="off",
+            aria_describedby=f"h-{PROMPTS} m-{PROMPTS}",
+        )
+        return tag(
+            "div",
+            tag("label", say("Prompts"), for_=f"i-{PROMPTS}", class_="name"),
+            tag("p", tag("code", PROMPTS), " ", say(PROMPTS_HELP), id=f"h-{PROMPTS}", class_="info"),
+            tag("div", lines, class_="box"),
+            foot(PROMPTS, words()),
+            id=field_id(PROMPTS),
+            class_="field wide",
         )

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 def field(page: Page, name: str) -> Locator:
     """The input of an option."""
-    return page.locator(f"#f-{name}").locator("textarea, input").first
+    return page.locator(f"#f-{name}").locator("textarea, input, select").first
 
 
 def reach(page: Page, name: str) -> Locator:
@@ -27,8 +27,8 @@ def fill(page: Page, values: Mapping[str, str | bool]) -> None:
         found = reach(page, name)
         if isinstance(value, bool):
             found.set_checked(value)
-        elif found.get_attribute("readonly") is not None:
-            page.get_by_role("option", name=value, exact=True).click()
+        elif found.evaluate("input => input.tagName") == "SELECT":
+            found.select_option(value)
         else:
             found.fill(value)
             found.press("Tab")

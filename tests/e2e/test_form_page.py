@@ -172,12 +172,8 @@ def test_no_page_is_wider_than_a_phone_and_the_menu_leads_on(server: Server, ope
 
 def test_every_control_has_a_name(train_page: Page) -> None:
     train_page.get_by_role("button", name="All", exact=True).click()
-    heads = train_page.locator(".section > button.label-wrap")
-    closed = [
-        index for index in range(heads.count()) if heads.nth(index).is_visible() and "open" not in (heads.nth(index).get_attribute("class") or "")
-    ]
-    for index in closed:
-        heads.nth(index).click()
+    train_page.evaluate("document.querySelectorAll('details.section').forEach((section) => { section.open = true; })")
+    train_page.locator("#sec-DatasetPreparation > button").click()
     expect(train_page.locator("#f-network_dim")).to_be_visible()
     nameless = train_page.evaluate(
         """() => [...document.querySelectorAll('input, textarea, button, select')].filter((e) => e.offsetParent && e.type !== 'file'
@@ -247,7 +243,7 @@ def test_a_button_does_what_a_fix_says_and_undo_takes_it_back(train_page: Page) 
 
 def test_a_pasted_command_fills_the_form_and_lists_what_it_did_not_take(train_page: Page) -> None:
     page = train_page
-    page.locator("#paste-box button").first.click()
+    page.locator("#paste-box > summary").click()
     page.locator("#pasted textarea").fill(
         "accelerate launch sdxl_train_network.py --network_module=networks.lora --network_dim 24 --flux_capacitor 3 "
         "--pretrained_model_name_or_path '/my models/a.safetensors'"

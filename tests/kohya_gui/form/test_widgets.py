@@ -1,13 +1,14 @@
-"""Widgets are made from declarations, and their values come back whole."""
+"""Fields are made from declarations, and their values come back whole."""
 
 from __future__ import annotations
 
-import gradio as gr
+import html
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kohya_gui.form.widgets import join_words, make_widget, raw, shown, split_words
+from kohya_gui.form.widgets import join_words, make_field, raw, shown, split_words
 from kohya_gui.text import Words
 from sd_scripts.params.commands import command
 from sd_scripts.params.spec import Parameter
@@ -18,18 +19,22 @@ WORD = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z"), exclude_chara
 
 
 @pytest.mark.parametrize("parameter", LORA.parameters, ids=lambda parameter: parameter.name)
-def test_a_default_survives_its_widget(parameter: Parameter) -> None:
-    widget = make_widget(parameter, Words(), parameter.default)
-    value = widget.preprocess(widget.value)
-    assert typed(parameter, raw(parameter, value)) == parameter.default or (raw(parameter, value) is None and parameter.default in (None, ""))
+def test_a_default_survives_its_field(parameter: Parameter) -> None:
+    value = raw(parameter, shown(parameter, parameter.default))
+    assert (value is None and parameter.default in (None, "")) or typed(parameter, value) == parameter.default
 
 
 @pytest.mark.parametrize("parameter", LORA.parameters, ids=lambda parameter: parameter.name)
-def test_every_widget_has_label_flag_and_help(parameter: Parameter) -> None:
-    widget = make_widget(parameter, Words(), parameter.default)
-    assert widget.label
-    assert f"`{parameter.name}`" in widget.info
-    assert parameter.help in widget.info
+def test_every_field_has_label_flag_help_and_one_input(parameter: Parameter) -> None:
+    found = html.unescape(make_field(parameter, Words(), parameter.default))
+    assert f'<label for="i-{parameter.name}" class="name">{parameter.label}</label>' in found
+    assert f"<code>{parameter.name}</code> {parameter.help}" in found
+    assert found.count(f'data-key="{parameter.name}"') == 1
+
+
+def test_a_value_cannot_break_out_of_its_field() -> None:
+    found = make_field(LORA.parameter("output_name"), Words(), '"><script>alert(1)</script>')
+    assert "<script" not in found and "&quot;&gt;" in found
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,4 @@ def test_an_open_quote_is_taken_as_it_stands() -> None:
 
 
 def test_secrets_are_typed_unseen() -> None:
-    widget = make_widget(LORA.parameter("huggingface_token"), Words(), None)
-    assert isinstance(widget, gr.Textbox)
-    assert widget.type == "password"
+    assert 'type="password"' in make_field(LORA.parameter("huggingface_token"), Words(), None)
