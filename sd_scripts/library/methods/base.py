@@ -29,7 +29,7 @@ class FileKind:
 
 
 ADAPTER = FileKind("/lora", "LoRA")
-EMBEDDING = FileKind("/textual-inversion", "TextualInversion")
+EMBEDDING = FileKind("/textual-inversion", "TextualInversion", original=True)
 FULL_MODEL = FileKind("", "Checkpoint", original=True)
 
 

@@ -24,6 +24,7 @@ from sd_scripts.library.families.base import Family
 from sd_scripts.library.methods.base import ADAPTER, FULL_MODEL, FileKind, Method
 from sd_scripts.library.training.dataset_metadata import dataset_metadata, images_of
 from sd_scripts.params.config import Config
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.images import Images
 from sd_scripts.params.metadata import Metadata
 from sd_scripts.params.network import Network
@@ -164,7 +165,7 @@ def modelspec(config: Config, described: Mapping[str, str], *, now: float, kind:
         "architecture": f"{architecture}{kind.suffix}",
         "implementation": ORIGINAL_LAYOUT if kind.original else described["modelspec.implementation"],
         "title": given.metadata_title or (kind.title if hidden else config[Saving].output_name or f"{kind.title}@{now}"),
-        "resolution": _resolution(config[Images].resolution, architecture),
+        "resolution": _resolution(config, architecture),
         "date": None if hidden else datetime.fromtimestamp(int(now)).isoformat(),
         **{name: getattr(given, f"metadata_{name}") for name in _FROM_METADATA},
         "thumbnail": thumbnail(given.metadata_thumbnail),
@@ -222,13 +223,13 @@ def _arguments(config: Config) -> str:
     return f"({','.join(f'{key}={value}' for key, value in words.items())})" if words else ""
 
 
-def _resolution(text: str | None, architecture: str) -> str:
-    """`<width>x<height>` as asked for, else the size that the architecture's name has, else 512."""
-    if text:
-        width, height = parse_resolution(text)
+def _resolution(config: Config, architecture: str) -> str:
+    """`<width>x<height>` as asked for, else the size that the architecture's name has, else the family's smallest."""
+    if config[Images].resolution:
+        width, height = parse_resolution(config[Images].resolution)
         return f"{width}x{height}"
     named = re.search(r"-(\d{3,4})\b", architecture)
-    side = named[1] if named else "512"
+    side = named[1] if named else min(FAMILIES[config.command.family].resolution_of.values())
     return f"{side}x{side}"
 
 
