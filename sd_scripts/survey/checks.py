@@ -17,7 +17,7 @@ from sd_scripts.params.samples import Samples
 from sd_scripts.params.saving import ModelFile, Saving
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.text_cache import TextCache
-from sd_scripts.survey.blueprint import Blueprint, CaptionRules, Dataset, Subset, read_blueprint
+from sd_scripts.survey.blueprint import Blueprint, CaptionRules, Dataset, Size, Subset, read_blueprint
 from sd_scripts.survey.curves import SHAPES, make_curve
 from sd_scripts.survey.dataset_options import PRESERVES
 from sd_scripts.survey.faces import face_of
@@ -241,10 +241,16 @@ def _picture_problems(blueprint: Blueprint, found: Scan) -> Iterator[Problem]:
             message = f"It is off: {cut:,} of {len(sizes):,} pictures have another shape than {width}×{height} and lose their edges."
             yield warning("enable_bucket", message, "Turn it on to keep each picture's shape.", {"enable_bucket": True})
         yield from _nameless(dataset, [item for item in found.items if item.dataset == index])
-        small = sum(size[0] * size[1] < width * height * _MUCH_SMALLER for size in sizes)
-        if small and not (dataset.enable_bucket and dataset.bucket_no_upscale):
+        small = sum(is_enlarged(size, dataset) for size in sizes)
+        if small:
             message = f"{small:,} of {len(sizes):,} pictures have less than half the pixels of {width}×{height}: they are enlarged and look soft."
             yield warning("resolution", message, "Use larger pictures, a smaller resolution, or bucket_no_upscale.")
+
+
+def is_enlarged(size: Size, dataset: Dataset) -> bool:
+    """Whether a picture has so few pixels that it looks soft at the training size."""
+    width, height = dataset.resolution
+    return size[0] * size[1] < width * height * _MUCH_SMALLER and not (dataset.enable_bucket and dataset.bucket_no_upscale)
 
 
 def _nameless(dataset: Dataset, items: Sequence[Item]) -> Iterator[Problem]:
