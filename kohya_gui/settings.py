@@ -28,6 +28,7 @@ class Settings:
     runs_dir: Path = field(default=Path("runs"), metadata=_said("One folder per training: what was asked, its log, its events."))
     models_dir: Path = field(default=Path("models"), metadata=_said("Where the file browser starts for base models."))
     output_dir: Path = field(default=Path("outputs"), metadata=_said("Filled in as the folder for finished files."))
+    datasets_dir: Path = field(default=Path("datasets"), metadata=_said("Where pictures go that are dropped on the Dataset page."))
     allowed_roots: tuple[Path, ...] = field(
         default=(), metadata=_said("Folders that the page may read and write. Empty: your home folder, the program's folder and mounted drives.")
     )
@@ -42,7 +43,7 @@ class Settings:
     def roots(self) -> tuple[Path, ...]:
         """The folders the page may read and write, resolved."""
         chosen = self.allowed_roots or (Path.cwd(), Path.home(), HOME, *(Path(place) for place in OUTSIDE_HOME if Path(place).is_dir()))
-        every = (*chosen, self.runs_dir, self.output_dir, self.models_dir)
+        every = (*chosen, self.runs_dir, self.output_dir, self.models_dir, self.datasets_dir)
         return tuple(dict.fromkeys(path.expanduser().resolve() for path in every))
 
 

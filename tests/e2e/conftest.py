@@ -52,7 +52,8 @@ class Server:
     def start(self) -> None:
         """Start it and wait for the address that it prints."""
         settings = self.folder / "config.toml"
-        values = {"allowed_roots": [str(self.folder)], "output_dir": str(self.folder / "out"), "runs_dir": str(self.runs_dir), "poll_seconds": 0.5}
+        folders = {"output_dir": str(self.folder / "out"), "runs_dir": str(self.runs_dir), "datasets_dir": str(self.folder / "datasets")}
+        values = {"allowed_roots": [str(self.folder)], **folders, "poll_seconds": 0.5}
         settings.write_text(tomli_w.dumps(values), "utf-8")
         command = [sys.executable, "-m", "kohya_gui", "--config", str(settings), "--headless", *self.arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1"}
