@@ -82,6 +82,7 @@ def deeds(actions: TrainingActions, files: FileActions) -> Mapping[str, Callable
         "open": lambda user, asked: files.open_path(user, str(asked.get("path", ""))),
         "save": lambda user, asked: files.save(user, str(asked.get("path", ""))),
         "paste": lambda user, asked: files.open_command(user, str(asked.get("text", ""))),
+        "prepare": lambda user, asked: files.prepare(user, asked.get("tool") or {}),
         "preset": lambda user, asked: files.open_preset(user, str(asked.get("name", ""))),
     }
 

@@ -21,7 +21,7 @@ from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.shell import NAME, icon
 from kohya_gui.tabs.status import status_line
 from kohya_gui.tabs.training import make_actions
-from kohya_gui.theme import ASSETS, SCRIPTS, STYLES, version
+from kohya_gui.theme import ALL_STYLES, bundle, version
 from sd_scripts.errors import DataError, RunError, TrainingError
 from sd_scripts.params.config_file import dumps
 
@@ -47,13 +47,14 @@ def add_routes(app: FastAPI, desk: Desk, sessions: Sessions | None) -> None:
 
 
 def add_asset_routes(app: FastAPI) -> None:
-    """Our style sheets and scripts, by name from a fixed list."""
+    """Our style sheets and our scripts, as one file each."""
 
     @app.get("/look/{name}")
     async def asset(name: str) -> Response:
-        if name not in (*STYLES, *SCRIPTS):
+        text = bundle(name)
+        if text is None:
             return PlainTextResponse("There is no such file.", status_code=404)
-        return FileResponse(ASSETS / name, media_type=ASSET_TYPES[Path(name).suffix], headers=FOREVER)
+        return Response(text, media_type=ASSET_TYPES[Path(name).suffix], headers=FOREVER)
 
     @app.get("/healthz")
     async def health() -> Response:
@@ -166,8 +167,7 @@ def _run_file(desk: Desk, run_id: str, path: str) -> Path:
 
 
 def _login_page(root_path: str, target: str, problem: str = "") -> str:
-    mark = version()
-    styles = [tag("link", rel="stylesheet", href=f"{root_path}/look/{name}?v={mark}") for name in STYLES]
+    styles = tag("link", rel="stylesheet", href=f"{root_path}/look/{ALL_STYLES}?v={version()}")
     form = tag(
         "form",
         tag("div", icon("brand"), NAME, class_="brand"),

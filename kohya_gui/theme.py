@@ -13,8 +13,9 @@ import gradio as gr
 from kohya_gui.markup import Markup, join, tag
 
 ASSETS = Path(__file__).parent / "assets"
-STYLES = ("tokens.css", "shell.css", "form.css", "run.css")
-SCRIPTS = ("shell.js", "form.js", "browse.js", "run.js")
+STYLES = ("tokens.css", "shell.css", "form.css", "run.css", "board.css", "captions.css")
+SCRIPTS = ("shell.js", "form.js", "browse.js", "run.js", "board.js", "captions.js")
+ALL_STYLES, ALL_SCRIPTS = "studio.css", "studio.js"
 
 COLOURS = {
     "body_background_fill": "var(--ground)",
@@ -81,12 +82,18 @@ def theme() -> gr.themes.Base:
 def head(root_path: str) -> Markup:
     """Links to our style sheets and scripts; the mark in their address changes with their content, so they may be cached for good."""
     mark = version()
-    styles = [tag("link", rel="stylesheet", href=f"{root_path}/look/{name}?v={mark}") for name in STYLES]
-    scripts = [tag("script", src=f"{root_path}/look/{name}?v={mark}", defer=True) for name in SCRIPTS]
+    styles = tag("link", rel="stylesheet", href=f"{root_path}/look/{ALL_STYLES}?v={mark}")
+    scripts = tag("script", src=f"{root_path}/look/{ALL_SCRIPTS}?v={mark}", defer=True)
     first = Markup(
         "<script>window.STUDIO_BASE=" + repr(root_path) + ";try{window.STUDIO_THEME=localStorage.getItem('studio-theme')}catch(e){}</script>"
     )
     return join(first, tag("meta", name="color-scheme", content="light dark"), styles, scripts)
+
+
+def bundle(name: str) -> str | None:
+    """All style sheets or all scripts as one file, which costs a page one request; None for another name."""
+    parts = {ALL_STYLES: STYLES, ALL_SCRIPTS: SCRIPTS}.get(name)
+    return None if parts is None else "\n".join((ASSETS / part).read_text("utf-8") for part in parts)
 
 
 def script_texts() -> Iterator[str]:

@@ -73,7 +73,7 @@
   }
   const setPresets = (names) => $("#preset").replaceChildren(el("option", { value: "" }, ""), ...names.map((name) => el("option", { value: name }, name)));
   const note = (input) => { typed.set(input.dataset.key, valueOf(input)); hear(); };
-  window.studio.form = { note, tell, fill: (key, value) => { const input = $(`[data-key="${CSS.escape(key)}"]`); if (input) { input.value = value; note(input); } } };
+  window.studio.form = { note, tell };
 
   // Fields, headings and sections of other trainers are hidden: the form holds them all.
   const hasPart = (part) => !part || !marks || trainers[marks.script]?.[2].includes(part);
@@ -212,6 +212,7 @@
     open: () => ({ path: $("#config-file").value }),
     save: () => ({ path: $("#config-file").value }),
     paste: () => ({ text: $("#pasted-text").value }),
+    prepare: () => ({ tool: Object.fromEntries($$("[data-tool]").map((input) => [input.dataset.tool, input.value])) }),
   };
   async function upload(file) {
     await talking;
@@ -258,25 +259,13 @@
     }
   });
 
-  // Values that a tool of the page hands over, as if they had been typed.
-  const take = () => {
-    const source = $("[data-fill]");
-    if (!source || source.dataset.taken) return;
-    source.dataset.taken = "1";
-    for (const [key, value] of Object.entries(JSON.parse(source.dataset.fill))) window.studio.form.fill(key, value);
-  };
-
   if (location.pathname.replace(/\/$/, "") !== base) return; // another page
   const first = fetch(`${base}/form`).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
-  // Gradio puts the parts of the page in place one after the other, in no certain order.
-  const PARTS = ["[data-index]", "#form-column .field", "#plan", "#preset", "#find-bar [data-view]"];
-  const whenAll = (run) => (PARTS.every((part) => $(part)) ? run() : requestAnimationFrame(() => whenAll(run)));
-  window.studio.ready(() => whenAll(async () => {
-    const source = $("[data-index]");
-    index = JSON.parse(source.dataset.index);
+  const whenDrawn = (run) => ($("#train-page [data-trainers]") ? run($("#train-page [data-trainers]")) : requestAnimationFrame(() => whenDrawn(run)));
+  window.studio.ready(() => whenDrawn(async (source) => {
     trainers = JSON.parse(source.dataset.trainers);
+    index = $$(".field[data-part]").map((block) => [block.id.slice(2), $(".name", block).textContent, $(".info", block).textContent, block.closest(".section").id, block.dataset.part]);
     for (const row of index) partOf[row[0]] = row[4];
-    new MutationObserver(take).observe($("#form-column"), { childList: true, subtree: true });
     const answer = await first;
     if (answer) show(answer, true);
     else queue(async () => { const again = await fetch(`${base}/form`); if (again.ok) show(await again.json(), true); });

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kohya_gui.configs import Draft
 from kohya_gui.files import Roots
-from kohya_gui.form.keys import key_of, keys_of, name_of, parameters_by_key, taken_by
+from kohya_gui.form.keys import key_of, keys_of, name_of, taken_by
 from kohya_gui.form.widgets import make_field, raw, shown
 from kohya_gui.markup import Markup
 from kohya_gui.text import words
@@ -50,10 +50,6 @@ class Form:
         for key, value in values.items():
             draft = self.take(draft, key, value)
         return draft
-
-    def index(self) -> list[list[str]]:
-        """What the search looks through: field, label, help per option."""
-        return [[key, words().label(parameter), words().help(parameter)] for key, parameter in parameters_by_key().items()]
 
     def _shown(self, draft: Draft, name: str) -> str | bool:
         if name in draft.wrong:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kohya_gui.form.block import html_block
 from kohya_gui.form.form import Form
 from kohya_gui.form.keys import key_of
 from kohya_gui.form.marks import SectionFacts
@@ -51,10 +50,6 @@ class FormSection:
 
     def _line(self, config: Config) -> str:
         return self.summary(config) if not self.parts or any(part in config for part in self.parts) else ""
-
-    def draw(self) -> None:
-        """Put the section into the page that is being built."""
-        html_block(self.markup, elem_id=f"holder-{type(self).__name__}", elem_classes=["holder"])
 
     def markup(self) -> Markup:
         """The section with all its fields, in the reader's language."""

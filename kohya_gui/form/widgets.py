@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Sequence
 
 from kohya_gui.markup import Markup, join, tag
-from kohya_gui.text import Words
+from kohya_gui.text import Words, say
 from sd_scripts.params.help import range_words
 from sd_scripts.params.spec import Parameter
 
@@ -38,9 +38,9 @@ def make_field(parameter: Parameter, words: Words, value: object, *, key: str = 
     control = make_input(parameter, words, value, key=key)
     is_bool = parameter.kind == "bool"
     top = tag("div", control, label, class_="tick") if is_bool else label
-    browse = tag("button", words.text("Browse"), type="button", class_="browse", aria_label=_browse_words(words, words.label(parameter)))
-    box = None if is_bool else tag("div", control, browse if parameter.hints.path else None, class_="box")
-    return tag("div", top, info(parameter, words, key=key), box, foot(key, words), id=field_id(key), class_=" ".join(_classes(parameter)))
+    box = None if is_bool else tag("div", control, browse_button(words.label(parameter)) if parameter.hints.path else None, class_="box")
+    classes = " ".join(_classes(parameter))
+    return tag("div", top, info(parameter, words, key=key), box, foot(key, words), id=field_id(key), class_=classes, data_part=parameter.section)
 
 
 def foot(key: str, words: Words) -> Markup:
@@ -50,6 +50,11 @@ def foot(key: str, words: Words) -> Markup:
         tag("button", words.text("Fix it"), class_="mend link", type="button", data_fix=key, hidden=True),
         tag("button", class_="reset link", type="button", data_reset=key, hidden=True),
     )
+
+
+def browse_button(label: str) -> Markup:
+    """The button that opens the server's folders for the input before it, in the reader's language."""
+    return tag("button", say("Browse"), type="button", class_="browse", aria_label=say("Browse for {label}", label=label))
 
 
 def make_input(parameter: Parameter, words: Words, value: object, *, key: str) -> Markup:
@@ -150,7 +155,3 @@ def _placeholder(parameter: Parameter, words: Words) -> str | None:
     if parameter.default in (None, "", False):
         return words.text(NOT_SET) if parameter.kind != "path" else None
     return str(parameter.default)
-
-
-def _browse_words(words: Words, label: str) -> str:
-    return words.text("Browse for {label}").format(label=label)

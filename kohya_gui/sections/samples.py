@@ -47,4 +47,5 @@ class SampleImages(FormSection):
             foot(PROMPTS, words()),
             id=field_id(PROMPTS),
             class_="field wide",
+            data_part=Samples.__name__,
         )

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import gradio as gr
 
 from kohya_gui.form.block import html_block
-from kohya_gui.form.form import PROMPTS, Form
-from kohya_gui.form.keys import parameters_by_key
+from kohya_gui.form.form import Form
 from kohya_gui.form.section import FormSection
 from kohya_gui.form.switch import draw_switch, trainers
+from kohya_gui.form.widgets import browse_button
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.sections import SECTIONS
-from kohya_gui.sections.preparation import DatasetPreparation
-from kohya_gui.sections.samples import PROMPTS_HELP, SampleImages
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.training_actions import TrainingActions
 from kohya_gui.text import say
@@ -38,20 +35,16 @@ def make_actions(desk: Desk) -> TrainingActions:
 
 
 def draw(desk: Desk, blocks: gr.Blocks) -> None:
-    """Build the page inside `blocks`, the Blocks that is open."""
-    sections = make_sections(desk)
-    html_block(lambda: tag("div", tag("h1", say("Train")), class_="page-title"), elem_id="head")
-    html_block(draw_switch, elem_id="switches")
-    html_block(partial(_config_bar, desk.options.root_path), elem_id="config-bar-holder")
-    with gr.Row(elem_id="desk", equal_height=False):
-        with gr.Column(elem_id="form-column", scale=3, min_width=0):
-            html_block(_find_bar, elem_id="find-bar")
-            for section in sections:
-                section.draw()
-        with gr.Column(elem_id="plan-column", scale=2, min_width=0):
-            html_block(_plan_side, elem_id="plan-holder")
-    html_block(partial(_index, sections), elem_id="index-holder", elem_classes=["channel"])
-    _wire_preparation(sections)
+    """Build the page inside `blocks`, the Blocks that is open: one element, since each of Gradio's costs time before the page can be used."""
+    html_block(partial(_page, make_sections(desk), desk.options.root_path), elem_id="train-page")
+
+
+def _page(sections: Sequence[FormSection], root_path: str) -> Markup:
+    title = tag("div", tag("h1", say("Train")), class_="page-title")
+    form = tag("div", _find_bar(), [section.markup() for section in sections], id="form-column")
+    desk = tag("div", form, tag("div", _plan_side(), id="plan-column"), id="desk")
+    known = json.dumps(trainers(), ensure_ascii=False, separators=(",", ":"))
+    return join(title, tag("div", draw_switch(), id="switches"), _config_bar(root_path), desk, tag("span", data_trainers=known, hidden=True))
 
 
 def _plan_side() -> Markup:
@@ -69,14 +62,13 @@ def _plan_side() -> Markup:
 def _config_bar(root_path: str) -> Markup:
     """Config files and presets."""
     path = tag("input", type="text", id="config-file", placeholder="configs/my-lora.toml", autocomplete="off", spellcheck="false")
-    browse = tag("button", say("Browse"), type="button", class_="browse", aria_label=say("Browse for {label}", label=say("Config file")))
     upload = tag("input", type="file", accept=CONFIG_FILES, id="config-upload", class_="visually-hidden", tabindex="-1", aria_hidden="true")
     bar = tag(
         "div",
         tag(
             "div",
             tag("label", say("Config file"), for_="config-file"),
-            tag("div", path, browse, class_="box"),
+            tag("div", path, browse_button(say("Config file")), class_="box"),
             id="config-path",
             class_="path-file",
         ),
@@ -109,16 +101,6 @@ def _paste_box() -> Markup:
     return tag("details", head, body, id="paste-box", class_="section")
 
 
-def _index(sections: Sequence[FormSection]) -> Markup:
-    """For the page's script: field, label, help, place and part of each option; and what each trainer has."""
-    places = {key: section.id for section in sections for key in section.keys}
-    parameters = parameters_by_key()
-    rows = [[*row, places[row[0]], parameters[row[0]].section] for row in sections[0].form.index() if row[0] in places]
-    rows += [[PROMPTS, say("Prompts"), say(PROMPTS_HELP), section.id, ""] for section in sections if isinstance(section, SampleImages)]
-    compact = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
-    return tag("span", data_index=compact(rows), data_trainers=compact(trainers()), hidden=True)
-
-
 def _find_bar() -> Markup:
     find = tag(
         "input",
@@ -139,23 +121,10 @@ def _find_bar() -> Markup:
         tag("button", mark, type="button", data_do=act, aria_label=say(label), title=say(label), disabled=True)
         for act, mark, label in (("undo", "↶", "Undo"), ("redo", "↷", "Redo"))
     ]
-    return join(
+    return tag(
+        "div",
         tag("div", find, tag("ul", id="find-results", role="listbox", aria_label=say("Settings found"), hidden=True), class_="find"),
         tag("div", views, class_="views", role="group", aria_label=say("View")),
         tag("div", steps, class_="views steps", role="group", aria_label=say("History")),
+        id="find-bar",
     )
-
-
-def _wire_preparation(sections: Sequence[FormSection]) -> None:
-    """The tool that copies pictures is no part of the form: what it fills in goes through the form's script, as if it had been typed."""
-    tool = next(section for section in sections if isinstance(section, DatasetPreparation))
-    button, result = tool.button, tool.result
-    if button is None or result is None:
-        raise RuntimeError("the section that prepares a dataset is not drawn yet")
-
-    def prepared(*values: Any) -> Markup:
-        sentence, folders = tool.run(values)
-        filled = json.dumps(folders, ensure_ascii=False)
-        return join(sentence, tag("span", data_fill=filled, hidden=True) if folders else None)
-
-    button.click(prepared, tool.inputs, result, queue=False, show_progress="hidden", trigger_mode="once", api_visibility="private")

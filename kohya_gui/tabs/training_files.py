@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kohya_gui.configs import draft_of, import_file, preset_folder, presets, script_of
 from kohya_gui.markup import Markup, join, tag
+from kohya_gui.sections.preparation import run
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.training_actions import Answer, TrainingActions, told
 from kohya_gui.text import plural
@@ -86,6 +87,15 @@ class FileActions:
             raise RunError(f"{target} cannot be written: {failed.strerror}.", fix="Choose another place.") from failed
         self.desk.drafts.update(user, lambda draft: dataclasses.replace(draft, file=str(target)))
         return {"outcome": told("good", f"Saved as {target}.")}
+
+    def prepare(self, user: str, values: Mapping[str, object]) -> Answer:
+        """Copy pictures into folders named as kohya's trainers want them, and point the folder fields there. Raises ConfigError, DataError."""
+        wanted, made = run(values, self.desk.roots)
+        folders = {"train_data_dir": str(made.train_data_dir), "dataset_config": ""}
+        folders |= {"reg_data_dir": str(made.reg_data_dir)} if made.reg_data_dir else {}
+        draft = self.desk.drafts.update(user, lambda draft: self.actions.form.collect(draft, folders), apart=True)
+        copied = f"Copied {plural(made.pictures, 'picture')} and {plural(made.captions, 'caption')} to {wanted.image_folder}."
+        return {**self.actions.shown(user, draft), "outcome": told("good", f"{copied} The folder fields point there now.")}
 
     def _open(self, user: str, path: Path, *, source: str, file: str = "", keep: Sequence[str] = ()) -> Answer:
         named = script_of(path)

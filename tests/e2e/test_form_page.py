@@ -132,7 +132,7 @@ def test_the_command_is_shown(train_page: Page) -> None:
 
 def test_pictures_are_copied_into_a_folder_with_repeats_in_its_name(train_page: Page, material: Material, server: Server) -> None:
     train_page.get_by_role("button", name="All", exact=True).click()
-    train_page.locator("#sec-DatasetPreparation > button").click()
+    train_page.locator("#sec-DatasetPreparation > summary").click()
     for name, text in {
         "source": str(material.pictures),
         "instance": "sks",
@@ -140,9 +140,9 @@ def test_pictures_are_copied_into_a_folder_with_repeats_in_its_name(train_page: 
         "repeats": "7",
         "destination": str(server.folder / "prepared"),
     }.items():
-        train_page.locator(f"#p-{name}").locator("textarea, input").first.fill(text)
+        train_page.locator(f"#p-{name}").fill(text)
     train_page.locator("#prepare-button").click()
-    expect(train_page.locator("#prepare-result")).to_contain_text("Copied 5 pictures and 5 captions")
+    expect(train_page.locator("#outcome")).to_contain_text("Copied 5 pictures and 5 captions")
     assert len(list((server.folder / "prepared" / "img" / "7_sks square").glob("*.png"))) == 5
     expect(field(train_page, "train_data_dir")).to_have_value(str(server.folder / "prepared" / "img"))
     expect(train_page.locator("#plan")).to_contain_text("5 images × 7 repeats = 35")
@@ -173,7 +173,6 @@ def test_no_page_is_wider_than_a_phone_and_the_menu_leads_on(server: Server, ope
 def test_every_control_has_a_name(train_page: Page) -> None:
     train_page.get_by_role("button", name="All", exact=True).click()
     train_page.evaluate("document.querySelectorAll('details.section').forEach((section) => { section.open = true; })")
-    train_page.locator("#sec-DatasetPreparation > button").click()
     expect(train_page.locator("#f-network_dim")).to_be_visible()
     nameless = train_page.evaluate(
         """() => [...document.querySelectorAll('input, textarea, button, select')].filter((e) => e.offsetParent && e.type !== 'file'

@@ -55,7 +55,7 @@ def test_without_a_session_pages_lead_to_the_login_and_data_is_refused() -> None
 
 def test_the_login_page_and_its_styles_need_no_session() -> None:
     page = client(sessions=Sessions("ann", "pw"))
-    assert [page.get(path).status_code for path in ("/login", "/look/tokens.css")] == [200, 200]
+    assert [page.get(path).status_code for path in ("/login", "/look/studio.css")] == [200, 200]
 
 
 def test_a_session_opens_the_pages_and_its_end_closes_them() -> None:

@@ -60,39 +60,39 @@ def props(config: dict[str, Any], id_: str) -> dict[str, Any]:
     return next(component["props"] for component in config["components"] if component["props"].get("elem_id") == id_)
 
 
-def foot(config: dict[str, Any]) -> str:
-    """The plan and the buttons below it."""
-    return str(props(config, "plan-holder")["value"])
+def form_of(config: dict[str, Any]) -> str:
+    """The Train page's form."""
+    return str(props(config, "train-page")["value"])
 
 
 def test_a_reader_gets_the_page_in_their_language_and_others_do_not(client: TestClient) -> None:
     text, config = record(client, "xx")
     assert 'lang="xx"' in text
-    lora = props(config, "holder-LoRA")["value"]
+    lora = form_of(config)
     for part in (">Rang</label>", "<code>network_dim</code> Wie groß. 1 or more.", 'placeholder="leer"', ">Die LoRA</span>"):
         assert part in lora
-    assert ">Prüfen</button>" in foot(config)
+    assert ">Prüfen</button>" in form_of(config)
     assert ">Üben</a>" in props(config, "shell")["value"]
-    assert "<h3>Die Fassung</h3>" in props(config, "holder-BaseModel")["value"]
+    assert "<h3>Die Fassung</h3>" in form_of(config)
     text, config = record(client, "en")
     assert 'lang="en"' in text
-    assert ">Rank</label>" in props(config, "holder-LoRA")["value"]
-    assert ">Check</button>" in foot(config)
+    assert ">Rank</label>" in form_of(config)
+    assert ">Check</button>" in form_of(config)
 
 
 def test_what_a_language_does_not_say_is_as_in_english(client: TestClient) -> None:
     _, tiny = record(client, "xx")
-    assert ">Start training</button>" in foot(tiny)
-    assert ">Learning rate</label>" in props(tiny, "holder-BasicTraining")["value"]
+    assert ">Start training</button>" in form_of(tiny)
+    assert ">Learning rate</label>" in form_of(tiny)
 
 
 def test_the_record_that_a_reconnecting_page_asks_for_is_translated_too(client: TestClient) -> None:
-    assert ">Prüfen</button>" in foot(client.get("/config", headers={"cookie": f"{COOKIE}=xx"}).json())
+    assert ">Prüfen</button>" in form_of(client.get("/config", headers={"cookie": f"{COOKIE}=xx"}).json())
 
 
 def test_an_unknown_language_is_english(client: TestClient) -> None:
     for cookie in ("yy", "../xx", '"'):
-        assert ">Check</button>" in foot(record(client, cookie)[1])
+        assert ">Check</button>" in form_of(record(client, cookie)[1])
 
 
 def test_what_a_handler_says_is_in_the_language_of_its_request(client: TestClient) -> None:
@@ -111,8 +111,8 @@ def test_the_pages_scripts_get_their_sentences_and_cannot_be_broken_out_of(clien
 
 def test_the_server_can_have_a_language_of_its_own(tmp_path: Path, locales: Path) -> None:
     with page(tmp_path, ServerOptions(language="xx"), locales) as client:
-        assert ">Prüfen</button>" in foot(record(client, "none")[1])
-        assert ">Check</button>" in foot(record(client, "en")[1])
+        assert ">Prüfen</button>" in form_of(record(client, "none")[1])
+        assert ">Check</button>" in form_of(record(client, "en")[1])
         assert 'value="xx" lang="xx" selected' in props(record(client, "xx")[1], "shell")["value"]
 
 

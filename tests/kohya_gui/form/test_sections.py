@@ -58,10 +58,3 @@ def test_collecting_what_is_shown_changes_nothing(drawn: tuple[Form, list[FormSe
     form, _ = drawn
     draft = Draft(given={"network_dim": 8, "text_encoder_lr": (5e-5,), "network_args": ("conv_dim=4",), "sdpa": True}, wrong={"seed": "x"})
     assert form.collect(draft, form.show(draft)) == draft
-
-
-def test_the_search_knows_name_label_and_help_of_every_option(drawn: tuple[Form, list[FormSection]]) -> None:
-    form, sections = drawn
-    rows = {row[0]: row for row in form.index()}
-    assert {key for section in sections for key in section.keys} <= rows.keys()
-    assert all(len(row) == 3 and row[1] and row[2] for row in rows.values())
