@@ -10,6 +10,7 @@ from sd_scripts.survey.caption_files import OTHER_EXTENSIONS
 from sd_scripts.survey.datasets import Dataset
 from sd_scripts.survey.picture_file import ODD_KINDS
 from sd_scripts.survey.picture_folder import Listing, Look
+from sd_scripts.survey.picture_names import OTHER_EXTENSIONS as PICTURES_NOT_READ
 from sd_scripts.survey.picture_names import stem_of
 
 _NAMED = 5
@@ -39,6 +40,9 @@ def _pictures(listing: Listing, looks: Sequence[Look], dataset: Dataset) -> Iter
         yield f"pictures in sub-folders are not used: {names_words(listing.nested)}.", "Give each folder of pictures its own entry."
     if listing.unlisted:
         yield f"{names_words(listing.unlisted)} in {listing.subset.image_dir.name} is not in the metadata file and not used.", "Write it anew."
+    unread = [f"{listing.others[extension]:,} {extension}" for extension in PICTURES_NOT_READ if listing.others.get(extension)]
+    if unread:
+        yield f"{' and '.join(unread)} files are not used: pictures of that kind are not read.", "Save them as .png."
     stems = Counter(map(stem_of, listing.pictures))
     twins = [name for name in listing.pictures if stems[stem_of(name)] > 1]
     if twins:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,9 @@ CODESTREAM, CONTAINER = b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n"
 RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 """Width to height, by the three bits of a codestream that stand for a common shape."""
 HEADER_BYTES = 64
+UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow and its packages raise for a file that they cannot decode."""
+REMEDY = "Replace it or take it out of the folder."
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -35,6 +39,21 @@ def open_picture(path: Path) -> Image.Image:
         need_jxl(path)
         importlib.import_module(JXL_PACKAGE)  # registers itself with Pillow
     return Image.open(path)
+
+
+def unreadable(error: BaseException, path: Path) -> DataError:
+    """What users are told of a picture that could not be decoded: the decoder's own words, unless they speak to programmers."""
+    if isinstance(error, OSError) and error.strerror:
+        return DataError(f"The file cannot be read ({error.strerror}).", fix="Check that it exists and may be read.", path=path)
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(f"The picture has more than {most_pixels():,} pixels.", fix="Make it smaller.", path=path)
+    words = "" if isinstance(error, RuntimeError) else f" ({str(error).rstrip('. ')})"
+    return DataError(f"The picture is damaged or breaks off after {path.stat().st_size:,} bytes{words}.", fix=REMEDY, path=path)
+
+
+def most_pixels() -> int:
+    """Pixels of the largest picture that Pillow decodes; it takes larger ones for attacks."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize)
 
 
 def need_jxl(path: Path) -> None:

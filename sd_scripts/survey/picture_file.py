@@ -13,11 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from sd_scripts.errors import DataError
 from sd_scripts.survey.datasets import Size
-from sd_scripts.survey.modern_pictures import CODESTREAM, CONTAINER, boxes_are_whole, is_upright, jxl_facts, need_jxl, open_picture
+from sd_scripts.survey.modern_pictures import (
+    CODESTREAM,
+    CONTAINER,
+    REMEDY,
+    UNREADABLE,
+    boxes_are_whole,
+    is_upright,
+    jxl_facts,
+    most_pixels,
+    need_jxl,
+    open_picture,
+    unreadable,
+)
 
 ODD_KINDS = {
     "animated": "has several frames; only the first is used",
@@ -65,6 +77,9 @@ def read_picture(path: Path) -> PictureHeader:
     if seen is None or not seen.complete or min(seen.size) < 1:
         seen = _decoded(path)
     width, height = seen.size
+    if width * height > most_pixels():
+        message = f"The picture has {width:,} × {height:,} pixels; more than {most_pixels():,} in all are not read."
+        raise DataError(message, fix="Make it smaller.", path=path)
     return PictureHeader((height, width) if seen.orientation in _TURNED else (width, height), seen.oddities)
 
 
@@ -103,7 +118,7 @@ def _head(path: Path) -> _Seen:
 def _decoded(path: Path) -> _Seen:
     """What Pillow finds by decoding the whole picture: slow, and for rare files alone."""
     if path.stat().st_size == 0:
-        raise DataError("The file is empty (0 bytes).", fix="Replace it or take it out of the folder.", path=path)
+        raise DataError("The file is empty (0 bytes).", fix=REMEDY, path=path)
     try:
         with open_picture(path) as image:
             oddities = ("animated",) if getattr(image, "n_frames", 1) > 1 else ()
@@ -112,13 +127,9 @@ def _decoded(path: Path) -> _Seen:
             seen = _Seen(image.size, orientation, oddities + ((kind,) if kind else ()))
             image.load()
     except UnidentifiedImageError:
-        raise DataError("The file is no picture that can be read.", fix="Replace it or take it out of the folder.", path=path) from None
-    except (OSError, RuntimeError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as reason:
-        raise DataError(
-            f"The picture is damaged or breaks off after {path.stat().st_size:,} bytes ({reason}).",
-            fix="Replace it or take it out of the folder.",
-            path=path,
-        ) from reason
+        raise DataError("The file is no picture that can be read.", fix=REMEDY, path=path) from None
+    except UNREADABLE as reason:
+        raise unreadable(reason, path) from reason
     return seen
 
 

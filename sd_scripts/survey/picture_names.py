@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
+OTHER_EXTENSIONS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".jfif", ".jp2", ".tga", ".psd")
+"""Pictures of kinds that are not trained on: looked for only to say so."""
 
 
 def is_picture(name: str) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sd_scripts.errors import ConfigError, DataError
-from sd_scripts.survey.modern_pictures import is_upright, open_picture
+from sd_scripts.survey.modern_pictures import REMEDY, UNREADABLE, is_upright, open_picture, unreadable
 
 COLOR_CHANGE_RATE = 0.33
 """Share of pictures whose colours change under `color_aug`; half of these by hue, half by gamma (docs/compatibility.md, "Pictures")."""
@@ -42,9 +42,9 @@ def load_image(path: Path) -> np.ndarray:
         with open_picture(path) as image:
             return np.array(_to_rgb(_upright(image)), dtype=np.uint8)
     except UnidentifiedImageError as error:
-        raise DataError("This is not a picture that can be read.", fix="Replace it or take it out of the folder.", path=path) from error
-    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"The picture cannot be read: {error}.", fix="Replace it or take it out of the folder.", path=path) from error
+        raise DataError("This is not a picture that can be read.", fix=REMEDY, path=path) from error
+    except UNREADABLE as error:
+        raise unreadable(error, path) from error
 
 
 def load_mask(path: Path) -> np.ndarray:
@@ -59,8 +59,8 @@ def load_alpha(path: Path) -> np.ndarray | None:
             if not image.has_transparency_data:
                 return None
             return np.array(_upright(image).convert("RGBA").getchannel("A"), dtype=np.uint8)
-    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"The picture cannot be read: {error}.", fix="Replace it or take it out of the folder.", path=path) from error
+    except UNREADABLE as error:
+        raise unreadable(error, path) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -71,8 +71,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips 16-bit grey at 255 instead of scaling it, which turns such pictures white.
         values = np.asarray(image).astype(np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
         image = Image.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # Pillow warns of the direct way
     return image.convert("RGB")
 
 

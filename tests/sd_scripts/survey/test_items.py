@@ -120,6 +120,14 @@ def test_twins_sub_folders_and_tiny_pictures_are_pointed_at(tmp_path):
     assert "tiny.png is smaller than one bucket step (64 px)" in text
 
 
+def test_pictures_of_kinds_that_are_not_read_are_counted(tmp_path):
+    for name in ("a.png", "b.gif", "c.GIF", "d.tiff"):
+        _picture(tmp_path / name)
+    found = _scan(Subset(tmp_path, class_tokens="x"))
+    assert len(found.items) == 1
+    assert "2 .gif and 1 .tiff files are not used" in _messages(found)
+
+
 def test_regularisation_pictures_are_balanced_in_order(tmp_path):
     for name in ("a", "b", "c"):
         _picture(tmp_path / "train" / f"{name}.png")

@@ -82,6 +82,6 @@ def test_a_bare_codestream_that_breaks_off_is_refused_when_it_is_decoded(tmp_pat
     Image.effect_noise((200, 160), 90).convert("RGB").save(whole)
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert read_picture(path).size == (200, 160)
-    with pytest.raises(DataError, match="cannot be read") as refused:
+    with pytest.raises(DataError, match="damaged or breaks off") as refused:
         load_image(path)
-    assert refused.value.path == path
+    assert refused.value.path == path and "libjxl" not in refused.value.message, "the decoder's words are for who builds it"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from sd_scripts.errors import DataError
+from sd_scripts.library.data.images import load_image
 from sd_scripts.survey.picture_file import PictureHeader, read_picture
 
 ORIENTATION = 0x0112
@@ -106,6 +107,20 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path, content, words):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=words):
         read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "bmp"])
+def test_a_picture_that_is_too_large_to_decode_is_refused_at_the_first_look(tmp_path, extension, monkeypatch):
+    """Pillow takes it for an attack, and would say so in the middle of the run."""
+    path = tmp_path / f"a.{extension}"
+    _noise(size=(200, 160)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200 * 160 // 2)
+    assert read_picture(path).size == (200, 160)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200 * 160 // 2 - 1)
+    with pytest.raises(DataError, match="200 × 160 pixels; more than 31,998"):
+        read_picture(path)
+    with pytest.raises(DataError, match="more than 31,998 pixels"):
+        load_image(path)
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -11,7 +11,11 @@ import pytest
 from PIL import Image
 
 from sd_scripts.errors import ConfigError, DataError
-from sd_scripts.library.data.images import change_color, crop, load_image, normalise, resize, to_pixels
+from sd_scripts.library.data.dataset import Listing
+from sd_scripts.library.data.images import change_color, crop, load_alpha, load_image, normalise, resize, to_pixels
+from sd_scripts.survey.buckets import size_crop
+from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
+from sd_scripts.survey.items import scan
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "images.json").read_text("utf-8"))
 PIXELS = "pixels (row, column, values)"
@@ -26,8 +30,8 @@ def wave(height: int, width: int, channels: int = 3) -> np.ndarray:
 def assert_matches(image: np.ndarray, case: dict, tolerance: float = 1.0) -> None:
     """`image` has the recorded shape, mean, deviation and pixels."""
     assert list(image.shape) == case["shape"]
-    assert image.mean() == pytest.approx(case["mean"], abs=0.05)
-    assert image.std() == pytest.approx(case["std"], abs=0.05)
+    assert image.mean() == pytest.approx(case["mean"], abs=0.05 * tolerance)
+    assert image.std() == pytest.approx(case["std"], abs=0.05 * tolerance)
     for row, column, values in case[PIXELS]:
         np.testing.assert_allclose(image[row, column].astype(float), values, atol=tolerance)
 
@@ -43,6 +47,8 @@ def test_cropping_to_a_bucket_agrees_with_the_recorded_trainer(case):
     resized = resize(wave(*case["image_hw"]), tuple(case["resized_wh"]), None)
     random = Random(case["python_seed"]) if case["random_crop"] else None
     assert_matches(crop(resized, tuple(case["bucket_wh"]), random), case)
+    assert list(case["image_hw"])[::-1] == case["original_wh"]
+    assert size_crop(tuple(case["bucket_wh"]), tuple(case["original_wh"])) == pytest.approx(case["crop_ltrb"], rel=1e-8)
 
 
 def test_normalising_agrees_with_the_recorded_trainer():
@@ -53,17 +59,48 @@ def test_normalising_agrees_with_the_recorded_trainer():
 
 @pytest.mark.parametrize("mode", GOLDEN["load_modes"])
 def test_every_colour_mode_is_read_as_the_recorded_trainer_reads_it(mode, tmp_path):
-    image = Image.fromarray(wave(8, 8, 4)).convert("RGB") if mode in ("RGB", "P", "L") else Image.fromarray(wave(8, 8, 4))
-    image.convert(mode).save(tmp_path / "a.png")
-    pixel = load_image(tmp_path / "a.png")[0, 0].tolist()
-    assert len(pixel) == 3
-    if mode in ("RGB", "RGBA"):
-        assert pixel == GOLDEN["load_modes"][mode]["plain_pixel_0_0"]
+    recorded, path = GOLDEN["load_modes"][mode], tmp_path / "a.png"
+    channels = {"L": 1, "RGBA": 4}.get(mode, 3)
+    picture = wave(8, 8, channels)
+    Image.fromarray(picture[..., 0] if mode == "L" else picture).convert(mode).save(path)
+    pixels, alpha = load_image(path), load_alpha(path)
+    assert list(pixels.shape) == recorded["plain"]
+    assert pixels[0, 0].tolist() == recorded["plain_pixel_0_0"]
+    assert [*pixels[0, 0].tolist(), 255 if alpha is None else int(alpha[0, 0])] == recorded["alpha_pixel_0_0"]
+
+
+@pytest.mark.parametrize("alpha_mask", [True, False])
+def test_transparency_becomes_the_recorded_mask(alpha_mask, tmp_path):
+    recorded = GOLDEN["alpha_mask"]
+    Image.fromarray(wave(96, 128, 4)).save(tmp_path / "a.png")
+    blueprint = Blueprint((Dataset((64, 64), subsets=(Subset(tmp_path, alpha_mask=alpha_mask),)),))
+    found = Listing(scan(blueprint).items, blueprint)
+    (item,) = found.items
+    assert (found.choice(item).bucket, found.choice(item).resized) == ((64, 64), (85, 64))
+    assert list(size_crop((64, 64), item.size)) == recorded["crop_ltrb"]
+    picture = normalise(found.picture(item)).permute(1, 2, 0).numpy()
+    assert_matches(picture, recorded["image_tensor"], tolerance=2 / 255 + 1e-6)
+    mask = found.mask(item, files=False)[0].numpy() / 255
+    if alpha_mask:
+        assert_matches(mask, recorded["mask"], tolerance=1 / 255 + 1e-6)
+    else:
+        assert (mask == 1).all()
 
 
 def test_a_sixteen_bit_grey_picture_keeps_its_shades(tmp_path):
     Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
     assert load_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_a_dark_sixteen_bit_picture_stays_dark(tmp_path):
+    Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint16)).save(tmp_path / "a.png")
+    assert load_image(tmp_path / "a.png").max() <= 1
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path, recwarn):
+    Image.fromarray(wave(8, 8)).convert("P").save(tmp_path / "a.png", transparency=bytes([0] + [255] * 9))
+    assert load_image(tmp_path / "a.png").shape == (8, 8, 3)
+    assert not list(recwarn)
 
 
 def test_a_cmyk_picture_is_read_as_rgb(tmp_path):
