@@ -113,3 +113,9 @@ def test_every_picture_gets_one_bucket_within_the_limits_and_covers_it(dataset, 
     assert all(0 <= offset <= resized - side for offset, resized, side in zip(choice.crop, choice.resized, choice.bucket, strict=True))
     if not dataset.bucket_no_upscale:
         assert choice.bucket in bucket_resolutions(dataset.resolution, dataset.min_bucket_reso, dataset.max_bucket_reso, step)
+
+
+def test_every_deviation_is_of_a_recorded_case_and_differs_from_it():
+    recorded = {_name(setting, row[0]): row[1:3] for setting in GOLDEN["select"] for row in setting["rows"]}
+    assert DEVIATIONS
+    assert all(recorded[case] != value for case, value in DEVIATIONS.items())

@@ -81,3 +81,9 @@ RULES = st.builds(
 def test_no_caption_breaks_the_rules_and_equal_draws_give_equal_texts(caption, rules, seed, epoch, step):
     texts = {process_caption(caption, rules, random=random.Random(seed), epoch=epoch, step=step, max_train_steps=200) for _ in range(2)}
     assert len(texts) == 1
+
+
+def test_every_deviation_is_of_a_recorded_case_and_differs_from_it():
+    recorded = {case["id"]: case["outputs"] for case in GOLDEN["cases"]}
+    assert DEVIATIONS
+    assert all(recorded[case] != value for case, value in DEVIATIONS.items())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,12 @@ from sd_scripts.survey.plan import batches_of, make_plan, steps_of
 GOLDEN_FOLDER = Path(__file__).parents[2] / "golden"
 GOLDEN = json.loads((GOLDEN_FOLDER / "steps.json").read_text("utf-8"))
 TRAIN = command("train_network")
-CASES = [pytest.param(case, id=case["id"]) for case in GOLDEN["cases"] if not case["num_validation_images"]]
+DEVIATIONS = {
+    row["case"]: row["value"]
+    for row in tomllib.loads((GOLDEN_FOLDER / "deviations.toml").read_text("utf-8"))["deviation"]
+    if row["file"] == "steps.json" and isinstance(row["value"], dict)
+}
+CASES = [pytest.param({**case, **DEVIATIONS.get(case["id"], {})}, id=case["id"]) for case in GOLDEN["cases"]]
 
 
 def _sizes(text: str | list[list[int]]) -> list[tuple[int, int]]:
@@ -55,7 +62,10 @@ def test_counts_are_kohyas(case, tmp_path):
     _folders(tmp_path / "reg", case["reg"])
     config = parse_args(TRAIN, _arguments(case, tmp_path))
     blueprint = read_blueprint(config)
-    plan = make_plan(config, blueprint, scan(blueprint), processes=case["num_processes"])
+    found = scan(blueprint)
+    plan = make_plan(config, blueprint, found, processes=case["num_processes"])
+    assert plan.validation_images == len(found.validation) == case["num_validation_images"]
+    assert sum(bucket.batches for bucket in batches_of(blueprint, replace(found, items=found.validation), 1)) == case["validation_batches"]
     assert plan.items - plan.reg_items == case["num_train_images (with repeats)"]
     assert plan.items == sum(case["images_in_batches"])
     assert plan.batches_per_epoch == case["batches_per_epoch_per_process"]

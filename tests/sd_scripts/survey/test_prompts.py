@@ -84,3 +84,9 @@ def test_no_line_breaks_the_parser_and_the_prompt_stays_what_it_was(prompt, opti
     line = prompt.replace(" --", "") + "".join(f" --{name} {value}" for name, value in options)
     values, _ignored = parse_line(line)
     assert values["prompt"] == line.split(" --")[0]
+
+
+def test_every_deviation_is_of_a_recorded_case_and_differs_from_it():
+    recorded = {case["line"]: case["result"] for case in GOLDEN["lines"]} | {case["name"]: case.get("result") for case in GOLDEN["files"]}
+    assert DEVIATIONS
+    assert all(recorded[case] != value for case, value in DEVIATIONS.items())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from itertools import islice, takewhile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from sd_scripts.survey.datasets import Blueprint, Dataset, Subset
 from sd_scripts.survey.items import Item, Scan
 from sd_scripts.survey.plan import batches_of
 
+ORDER = json.loads((Path(__file__).parents[3] / "golden" / "steps.json").read_text("utf-8"))["order"]
 BUCKETS = ((64, 64), (64, 128), (128, 64))
 
 
@@ -69,6 +72,21 @@ def test_the_processes_share_a_batch_without_loss_and_each_has_something_to_do(g
 def test_two_processes_see_the_batches_of_one_with_twice_the_size(groups):
     doubled = tuple(Group(group.dataset, group.bucket, group.batch_size * 2, group.entries) for group in groups)
     assert one_epoch(groups, seed=5, processes=2, accumulation=2) == one_epoch(doubled, seed=5, processes=1, accumulation=2)
+
+
+@pytest.mark.parametrize("recorded", [name for name in ORDER if name.startswith("epoch")])
+def test_an_epoch_consists_of_the_recorded_batches_in_another_order(recorded):
+    """The reference program draws its order from Python's global state; what a batch holds is the same: one bucket, its last batch short."""
+    names = [f"i{number:03d}.png" for number in range(5)]
+    sizes = [(512, 512)] * 3 + [(768, 512)] * 2
+    dataset = Dataset((512, 512), 2, enable_bucket=True, subsets=(Subset(Path("a")),))
+    items = tuple(Item(Path(name), size, "", 0, 0, 2, False) for name, size in zip(names, sizes, strict=True))
+    groups = group_items(items, Blueprint((dataset,)))
+    ours = [[names[entry] for entry in batch.entries] for batch in one_epoch(groups, seed=0, processes=1, accumulation=1)]
+    for batches in (ours, ORDER[recorded]):
+        assert Counter(name for batch in batches for name in batch) == Counter(names * 2)
+        assert all(len({name > "i002.png" for name in batch}) == 1 for batch in batches)
+    assert sorted(map(len, ours)) == sorted(map(len, ORDER[recorded]))
 
 
 def test_epochs_differ_in_order_and_a_seed_repeats_it():
