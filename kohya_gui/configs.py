@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ PRESETS = HOME / "presets"
 PRESET_FOLDERS = {"adapter": "lora", "dreambooth": "dreambooth", "finetune": "finetune", "embedding": "textual_inversion"}
 """Where the presets of a method lie."""
 START = "start"
+VALUES = "values"
+"""Where a preset of our own format holds its values."""
 FIRST_SCRIPT = "train_network"
 """What a form trains with until somebody chooses otherwise."""
 SCRIPT_KEY = "script"
@@ -150,15 +153,19 @@ def import_file(path: Path, near: Command, *, exactly: bool = False) -> Imported
     return import_any(path, near, exactly=exactly)
 
 
-def preset_folder(method: str) -> Path:
-    """Where the presets of `method` (of a command) lie."""
-    return PRESETS / PRESET_FOLDERS[method]
+def preset_given(path: Path, command: Command) -> dict[str, object]:
+    """What a preset's file gives, typed: one of our own format, or a config of any program.
 
-
-def presets(folder: Path = PRESETS / PRESET_FOLDERS["adapter"]) -> dict[str, Path]:
-    """Preset files by the name that is shown: bundled ones, then the user's own as "user/..."."""
-    bundled = {path.stem: path for path in sorted(folder.glob("*.json"))}
-    return bundled | {f"user/{path.stem}": path for path in sorted((folder / "user").glob("*.*")) if path.suffix in (".json", ".toml")}
+    Raises:
+        ConfigError: the file cannot be read, or a value is none that its option takes.
+    """
+    try:
+        data = json.loads(path.read_text("utf-8")) if path.suffix == ".json" else None
+    except (OSError, ValueError) as failed:
+        raise ConfigError("preset", f"{path} cannot be read: {failed}.", fix="Choose another preset, or mend the file.") from failed
+    if isinstance(data, dict) and isinstance(data.get(VALUES), dict):
+        return {name: typed(command.parameter(name), value) for name, value in data[VALUES].items() if name in command.by_name}
+    return dict(import_any(path, command, exactly=True).config.given)
 
 
 def start_draft(command: Command, settings: Settings) -> Draft:
@@ -167,17 +174,18 @@ def start_draft(command: Command, settings: Settings) -> Draft:
     Raises:
         ConfigError: config.toml names a preset that does not exist, or gives a default of the wrong type.
     """
-    available = presets(preset_folder(command.method))
     name = settings.preset if command.script == FIRST_SCRIPT else START
-    if name not in available:
-        raise ConfigError("preset", f"There is no preset {name!r}.", fix=f"Choose one of: {', '.join(available)}.")
-    opened = import_any(available[name], command, exactly=True).config
+    folder = PRESETS / PRESET_FOLDERS[command.method]
+    path = next((path for path in (folder / f"{name}.json", folder / f"{name}.toml") if path.is_file()), None)
+    if path is None:
+        known = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.*") if path.suffix in (".json", ".toml"))
+        raise ConfigError("preset", f"There is no preset {name!r}.", fix=f"Choose one of: {', '.join(known)}.")
     side = min(FAMILIES[command.family].resolution_of.values())
-    given = {"output_dir": str(settings.output_dir), **opened.given}
+    given = {"output_dir": str(settings.output_dir), **preset_given(path, command)}
     if name == START:
         given["resolution"] = f"{side},{side}"
     own = {name: value for name, value in settings.defaults.items() if name in command.by_name}
-    return draft_of(make_config(command, {**given, **own}, opened.studio))
+    return draft_of(make_config(command, {**given, **own}))
 
 
 def _fits(known: Command, name: str, value: object) -> bool:

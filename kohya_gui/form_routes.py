@@ -10,14 +10,17 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from kohya_gui.config_shelf import Shelf
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.training_actions import Answer, TrainingActions, told
 from kohya_gui.tabs.training_files import FileActions
+from kohya_gui.tabs.training_presets import PresetActions
 from sd_scripts.errors import TrainingError
 
 LARGEST_MESSAGE, LARGEST_FILE = 2_000_000, 64_000_000
@@ -28,8 +31,8 @@ Asked = Mapping[str, Any]
 def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
     """The form's addresses. A message is JSON: {"values": {field: value}, "do": a key of `deeds`, ...what that takes}."""
     user = desk.options.username or LOCAL_USER
-    files = FileActions(desk, actions)
-    known = deeds(actions, files)
+    files = FileActions(desk, actions, Shelf(desk.drafts.folder))
+    known = deeds(actions, files, PresetActions(desk, actions))
 
     def answer(asked: Asked) -> Answer:
         typed = actions.typed(user, asked.get("values") or {})
@@ -42,11 +45,19 @@ def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
 
     @app.get("/form")
     def look() -> Response:
-        return JSONResponse(actions.look(user), headers=NEVER)
+        return JSONResponse({**actions.look(user), "recent": files.shelf.recent(user)}, headers=NEVER)
 
     @app.get("/form/plan")
     def plan() -> Response:
         return JSONResponse(actions.plan(user), headers=NEVER)
+
+    @app.get("/form/export")
+    def export(target: str) -> Response:
+        try:
+            text, _, name = files.exported(user, target)
+        except TrainingError as failed:
+            return PlainTextResponse(str(failed), status_code=404)
+        return PlainTextResponse(text, headers={"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}", **NEVER})
 
     @app.post("/form")
     async def message(request: Request) -> Response:
@@ -55,7 +66,7 @@ def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
             asked = json.loads(body) if len(body) <= LARGEST_MESSAGE else None
         except ValueError:
             asked = None
-        if not _is_message(asked, known):
+        if not isinstance(asked, dict) or not _is_message(asked, known):
             return PlainTextResponse("This is no message of the form.", status_code=400)
         return JSONResponse(await run_in_threadpool(answer, asked), headers=NEVER)
 
@@ -67,7 +78,7 @@ def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
         return JSONResponse(await run_in_threadpool(_opened, files, user, name, body), headers=NEVER)
 
 
-def deeds(actions: TrainingActions, files: FileActions) -> Mapping[str, Callable[[str, Asked], Answer]]:
+def deeds(actions: TrainingActions, files: FileActions, presets: PresetActions) -> Mapping[str, Callable[[str, Asked], Answer]]:
     """What a message can ask for, by the word in its "do"."""
     return {
         "switch": lambda user, asked: actions.switch(user, str(asked.get("method")), str(asked.get("family"))),
@@ -81,14 +92,21 @@ def deeds(actions: TrainingActions, files: FileActions) -> Mapping[str, Callable
         "start": lambda user, asked: actions.start(user),
         "open": lambda user, asked: files.open_path(user, str(asked.get("path", ""))),
         "save": lambda user, asked: files.save(user, str(asked.get("path", ""))),
+        "duplicate": lambda user, asked: files.duplicate(user),
+        "compare": lambda user, asked: files.compare(user, str(asked.get("path", "")), str(asked.get("other", ""))),
+        "export-json": lambda user, asked: files.export(user, "json"),
+        "export-toml": lambda user, asked: files.export(user, "toml"),
         "paste": lambda user, asked: files.open_command(user, str(asked.get("text", ""))),
         "prepare": lambda user, asked: files.prepare(user, asked.get("tool") or {}),
-        "preset": lambda user, asked: files.open_preset(user, str(asked.get("name", ""))),
+        "preset": lambda user, asked: presets.look(user, str(asked.get("name", ""))),
+        "preset-apply": lambda user, asked: presets.apply(user, str(asked.get("name", ""))),
+        "preset-keep": lambda user, asked: presets.keep(user, str(asked.get("name", ""))),
+        "preset-drop": lambda user, asked: presets.drop(user, str(asked.get("name", ""))),
     }
 
 
-def _is_message(asked: object, known: Mapping[str, object]) -> bool:
-    if not isinstance(asked, dict) or asked.get("do", "undo") not in known:
+def _is_message(asked: Asked, known: Mapping[str, object]) -> bool:
+    if asked.get("do", "undo") not in known:
         return False
     values = asked.get("values", {})
     return isinstance(values, dict) and all(isinstance(value, (str, bool)) for value in values.values())

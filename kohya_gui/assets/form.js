@@ -36,11 +36,15 @@
   function show(answer, quiet) {
     if (answer.values) setValues(answer.values);
     if (answer.presets) setPresets(answer.presets);
+    if (answer.recent) $("#config-recent").replaceChildren(...answer.recent.map((path) => el("option", { value: path })));
     if (answer.file !== undefined && answer.file) $("#config-file").value = answer.file;
     if (answer.marks) { marks = answer.marks; soon(); askPlan(); }
     if (answer.plan !== undefined) $("#plan").innerHTML = answer.plan;
     if (answer.findings) { findings = answer.findings; soon(); }
-    if (answer.outcome !== undefined) $("#outcome").innerHTML = answer.outcome;
+    if (answer.outcome !== undefined) {
+      $("#outcome").innerHTML = answer.outcome;
+      if (!quiet) $("#outcome").scrollIntoView({ block: "nearest" });
+    }
     else if (!quiet) $("#outcome").replaceChildren();
     if (answer.href) location.href = answer.href;
   }
@@ -71,7 +75,15 @@
       input.dispatchEvent(new Event("studio:set"));
     }
   }
-  const setPresets = (names) => $("#preset").replaceChildren(el("option", { value: "" }, ""), ...names.map((name) => el("option", { value: name }, name)));
+  const setPresets = (rows) => {
+    const group = (label, own) => {
+      const chosen = rows.filter((row) => row[2] === own);
+      return chosen.length ? el("optgroup", { label }, ...chosen.map(([name, title]) => el("option", { value: name }, title))) : null;
+    };
+    const known = $("#preset").value;
+    $("#preset").replaceChildren(el("option", { value: "" }, say("Choose…")), ...[group(say("Bundled"), false), group(say("Your own"), true)].filter(Boolean));
+    if (rows.some((row) => row[0] === known)) $("#preset").value = known;
+  };
   const note = (input) => { typed.set(input.dataset.key, valueOf(input)); hear(); };
   window.studio.form = { note, tell };
 
@@ -212,6 +224,10 @@
     open: () => ({ path: $("#config-file").value }),
     save: () => ({ path: $("#config-file").value }),
     paste: () => ({ text: $("#pasted-text").value }),
+    compare: () => ({ path: $("#config-file").value, other: $("#compare-with").value }),
+    "preset-apply": () => ({ name: $("#preset").value }),
+    "preset-drop": () => ({ name: $("#preset").value }),
+    "preset-keep": () => ({ name: $("#preset-name").value }),
     prepare: () => ({ tool: Object.fromEntries($$("[data-tool]").map((input) => [input.dataset.tool, input.value])) }),
   };
   async function upload(file) {
@@ -245,6 +261,11 @@
   document.addEventListener("click", (event) => {
     if (!event.target.closest(".find")) closeSearch();
     if (event.target.closest("#config-send")) return $("#config-upload").click();
+    if (event.target.closest("[data-clear=outcome]")) {
+      $("#outcome").replaceChildren();
+      $("#preset").value = "";
+      return;
+    }
     const target = event.target.closest("[data-goto], [data-reset], [data-fix], [data-do], #find-bar [data-view]");
     if (!target || !$("#form-column")) return;
     const { goto, reset, fix, do: deed, view: wanted } = target.dataset;

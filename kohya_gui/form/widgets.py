@@ -60,7 +60,7 @@ def browse_button(label: str) -> Markup:
 def make_input(parameter: Parameter, words: Words, value: object, *, key: str) -> Markup:
     """The bare input of an option: a box to tick, a list of choices, or a line or lines of text."""
     text = shown(parameter, value)
-    common = {"id": f"i-{key}", "data_key": key, "aria_describedby": f"h-{key} m-{key}"}
+    common: dict[str, str | None] = {"id": f"i-{key}", "data_key": key, "aria_describedby": f"h-{key} m-{key}"}
     if parameter.kind == "bool":
         return tag("input", type="checkbox", checked=bool(text), **common)
     if parameter.choices and not parameter.many:

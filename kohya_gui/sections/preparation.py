@@ -39,7 +39,7 @@ class DatasetPreparation(FormSection):
     def before(self) -> Markup:
         """The tool's own inputs."""
         button = tag("button", say("Copy the pictures"), type="button", class_="button", id="prepare-button", data_do="prepare")
-        inputs = tag("div", [_input(*row) for row in INPUTS], class_="fields")
+        inputs = tag("div", [_input(row) for row in INPUTS], class_="fields")
         return join(tag("p", say(BLURB), class_="soft"), inputs, button)
 
 
@@ -71,7 +71,8 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _input(name: str, kind: str, label: str, info: str, value: str) -> Markup:
+def _input(row: tuple[str, str, str, str, str]) -> Markup:
+    name, kind, label, info, value = row
     numeric = "numeric" if kind == "count" else None
     entry = tag(
         "input", type="text", id=f"p-{name}", data_tool=name, value=value, inputmode=numeric, autocomplete="off", aria_describedby=f"h-p-{name}"

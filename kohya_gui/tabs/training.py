@@ -60,8 +60,10 @@ def _plan_side() -> Markup:
 
 
 def _config_bar(root_path: str) -> Markup:
-    """Config files and presets."""
-    path = tag("input", type="text", id="config-file", placeholder="configs/my-lora.toml", autocomplete="off", spellcheck="false")
+    """Config files and presets; what is needed less often lies folded below."""
+    path = tag(
+        "input", type="text", id="config-file", placeholder="configs/my-lora.toml", autocomplete="off", spellcheck="false", list="config-recent"
+    )
     upload = tag("input", type="file", accept=CONFIG_FILES, id="config-upload", class_="visually-hidden", tabindex="-1", aria_hidden="true")
     bar = tag(
         "div",
@@ -69,36 +71,73 @@ def _config_bar(root_path: str) -> Markup:
             "div",
             tag("label", say("Config file"), for_="config-file"),
             tag("div", path, browse_button(say("Config file")), class_="box"),
+            tag("datalist", id="config-recent"),
             id="config-path",
             class_="path-file",
         ),
-        tag("button", say("Open"), type="button", id="config-open", class_="button", data_do="open"),
-        tag("button", say("Save"), type="button", id="config-save", class_="button", data_do="save"),
-        tag("button", say("Upload…"), type="button", id="config-send", class_="button"),
-        upload,
-        tag("a", say("Download"), href=f"{root_path}/draft.toml", class_="button", id="config-download", download="config.toml"),
+        _button("Open", "open", "config-open"),
+        _button("Save", "save", "config-save"),
         tag("div", tag("label", say("Preset"), for_="preset"), tag("select", tag("option", "", value=""), id="preset"), id="preset-holder"),
-        tag("button", say("Reset"), type="button", id="config-reset", class_="button", data_do="anew"),
+        _button("Reset", "anew", "config-reset"),
+        upload,
         id="config-bar",
         class_="card",
     )
-    return join(bar, _paste_box())
+    head = tag("summary", tag("span", say("More with files"), class_="title"), tag("span", class_="summary"), tag("span", class_="badge"))
+    body = tag("div", _file_tools(root_path), _compare_tool(), _keep_tool(), _paste_tool(), class_="section-body tools")
+    return join(bar, tag("details", head, body, id="paste-box", class_="section"))
 
 
-def _paste_box() -> Markup:
+def _file_tools(root_path: str) -> Markup:
+    return tag(
+        "div",
+        tag("button", say("Upload…"), type="button", id="config-send", class_="button"),
+        tag("a", say("Download"), href=f"{root_path}/draft.toml", class_="button", id="config-download", download="config.toml"),
+        _button("Duplicate", "duplicate", "config-duplicate"),
+        _button("For the kohya GUI (JSON)", "export-json", "export-json"),
+        _button("For sd-scripts (TOML)", "export-toml", "export-toml"),
+        class_="buttons",
+    )
+
+
+def _compare_tool() -> Markup:
+    other = tag("input", type="text", id="compare-with", autocomplete="off", spellcheck="false", list="config-recent", aria_describedby="h-compare")
+    return tag(
+        "div",
+        tag("label", say("Compare the config file above with"), for_="compare-with", class_="name"),
+        tag("p", say("Another config file. Empty: this form."), id="h-compare", class_="info"),
+        tag("div", other, browse_button(say("Compare the config file above with")), _button("Compare", "compare", "compare"), class_="box"),
+        class_="field wide path-file",
+    )
+
+
+def _keep_tool() -> Markup:
+    name = tag("input", type="text", id="preset-name", autocomplete="off", aria_describedby="h-preset-name")
+    return tag(
+        "div",
+        tag("label", say("Keep as a preset"), for_="preset-name", class_="name"),
+        tag("p", say("How this form trains, under a name of yours; without model, folders and tokens."), id="h-preset-name", class_="info"),
+        tag("div", name, _button("Keep", "preset-keep", "preset-keep"), class_="box"),
+        class_="field wide",
+    )
+
+
+def _paste_tool() -> Markup:
     words = say("A training command from a guide or a shell, with launcher or without. Its options fill the form.")
     example = "accelerate launch sdxl_train_network.py --network_dim 16 ..."
     lines = tag("textarea", rows=3, id="pasted-text", placeholder=example, spellcheck="false", aria_describedby="h-pasted")
-    body = tag(
+    return tag(
         "div",
-        tag("label", say("Command line"), for_="pasted-text", class_="name"),
+        tag("label", say("Paste a command"), for_="pasted-text", class_="name"),
         tag("p", words, id="h-pasted", class_="info"),
         tag("div", lines, class_="box", id="pasted"),
-        tag("button", say("Take the options"), type="button", id="paste", class_="button", data_do="paste"),
-        class_="section-body field wide",
+        _button("Take the options", "paste", "paste"),
+        class_="field wide",
     )
-    head = tag("summary", tag("span", say("Paste a command"), class_="title"), tag("span", class_="summary"), tag("span", class_="badge"))
-    return tag("details", head, body, id="paste-box", class_="section")
+
+
+def _button(label: str, deed: str, id_: str) -> Markup:
+    return tag("button", say(label), type="button", id=id_, class_="button", data_do=deed)
 
 
 def _find_bar() -> Markup:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kohya_gui.configs import Draft, preset_folder, presets
+from kohya_gui.configs import Draft
 from kohya_gui.form.form import Form
 from kohya_gui.form.keys import name_of
 from kohya_gui.form.marks import SectionFacts, make_marks
@@ -15,6 +15,7 @@ from kohya_gui.form.plan import plan_panel, problem_list
 from kohya_gui.form.switch import choose
 from kohya_gui.jobs.preflight import preflight
 from kohya_gui.markup import Markup, tag
+from kohya_gui.presets import listed
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.text import plural, words
 from sd_scripts.errors import TrainingError
@@ -125,8 +126,7 @@ class TrainingActions:
 
     def shown(self, user: str, draft: Draft) -> Answer:
         """All fields and marks of a draft, and the presets that its method has."""
-        names = list(presets(preset_folder(draft.command.method)))
-        return {"values": self.form.show(draft), "marks": self.marks(user, draft), "presets": names, "file": draft.file}
+        return {"values": self.form.show(draft), "marks": self.marks(user, draft), "presets": listed(draft.command), "file": draft.file}
 
     def marks(self, user: str, draft: Draft) -> dict[str, Any]:
         """How the draft's fields and sections are decorated, and whether there is anything to undo."""
