@@ -16,6 +16,13 @@ from sd_scripts.params.migrate.easy_scripts import in_kohyas_form, is_easy_scrip
 from sd_scripts.params.migrate.form_defaults import import_form_defaults, is_form_defaults
 from sd_scripts.params.migrate.gui import import_gui
 from sd_scripts.params.migrate.ledger import SCRIPT, Imported
+from sd_scripts.params.migrate.pipe_dataset import import_pipe_dataset, is_pipe_dataset
+from sd_scripts.params.migrate.rivals.ai_toolkit import import_ai_toolkit, is_ai_toolkit
+from sd_scripts.params.migrate.rivals.onetrainer import import_concepts, import_onetrainer, import_samples, is_onetrainer
+from sd_scripts.params.migrate.rivals.onetrainer_pictures import is_concept_list, is_sample_list
+from sd_scripts.params.migrate.rivals.reading import Readable
+from sd_scripts.params.migrate.rivals.simpletuner import import_simpletuner, is_simpletuner
+from sd_scripts.params.migrate.rivals.simpletuner_pictures import import_backends, is_backend_list
 from sd_scripts.params.migrate.told_family import Told
 from sd_scripts.params.migrate.toml import import_toml, leaves
 from sd_scripts.params.migrate.trainer import trainer_of_form, trainer_of_options
@@ -28,10 +35,16 @@ _COMMAND = re.compile(r"^\s*(?:[^#\n]*\s)?[\w./\\-]*_?train\w*\.py(?:\s|$)|^\s*a
 _MANY = 3
 
 
-def import_any(path: Path | str, command: Command, *, exactly: bool = False) -> Imported:
+def anything(path: Path) -> bool:
+    """Every file may be read."""
+    return True
+
+
+def import_any(path: Path | str, command: Command, *, exactly: bool = False, readable: Readable = anything) -> Imported:
     """Read the settings of a training that another program, or this one, has written; or a part of them: a dataset, a shell script with a command.
 
-    It is read for the trainer that its keys tell; for `command` where they tell none, or `exactly`.
+    It is read for the trainer that its keys tell; for `command` where they tell none, or `exactly`. Other trainers name files that lie beside their
+    config, with pictures or prompts: these are read too where they are `readable`.
 
     Raises:
         ConfigError: the file cannot be read, or holds something else.
@@ -42,10 +55,21 @@ def import_any(path: Path | str, command: Command, *, exactly: bool = False) -> 
         return import_command_line(text, command)
     document = parse(text, path)
     if isinstance(document, list):
-        return _import_list(document, path, command)
+        return _import_list(document, path, command, readable)
     if not isinstance(document, dict):
         raise ConfigError("config_file", f"{path} holds no settings.", fix="Open a config file.")
+    rival = next((read for is_its, read in RIVALS if is_its(document)), None)
+    if rival is not None:
+        return rival(document, command, folder=path.parent, readable=readable)
     return _import_table(document, path, command, exactly=exactly)
+
+
+RIVALS = (
+    (is_ai_toolkit, import_ai_toolkit),
+    (is_onetrainer, import_onetrainer),
+    (is_simpletuner, import_simpletuner),
+)
+"""Other trainers: how their files are known, and read."""
 
 
 def _import_table(document: Mapping[str, Any], path: Path, command: Command, *, exactly: bool) -> Imported:
@@ -54,6 +78,8 @@ def _import_table(document: Mapping[str, Any], path: Path, command: Command, *, 
         return import_form_defaults(document, command)
     if is_easy_scripts(document):
         document = in_kohyas_form(document)
+    if is_pipe_dataset(document):
+        return import_pipe_dataset(document, command)
     if describes_datasets(document) and not _has_options(document):
         return import_dataset(document, path, command)
     is_json = path.suffix.lower() != ".toml"
@@ -67,8 +93,15 @@ def _import_table(document: Mapping[str, Any], path: Path, command: Command, *, 
     return import_toml(document, command if exactly else chosen, told)
 
 
-def _import_list(document: list[Any], path: Path, command: Command) -> Imported:
-    raise ConfigError("config_file", f"{path} holds no settings.", fix="Open a file that the kohya GUI saved.")
+def _import_list(document: list[Any], path: Path, command: Command, readable: Readable) -> Imported:
+    """Lists that other trainers keep in files of their own: they say only part of a training."""
+    if is_backend_list(document):
+        return import_backends(document, command, folder=path.parent, readable=readable)
+    if is_concept_list(document):
+        return import_concepts(document, command, folder=path.parent, readable=readable)
+    if is_sample_list(document):
+        return import_samples(document, command, folder=path.parent, readable=readable)
+    raise ConfigError("config_file", f"{path} holds a list, but no settings that are known.", fix="Open a config file.")
 
 
 def _own_script(document: Mapping[str, Any]) -> str:

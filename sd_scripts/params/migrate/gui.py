@@ -108,10 +108,20 @@ def import_gui(document: Mapping[str, Any], command: Command, told: Told | None)
     lora_type = _lora_type(whole) if adapts else NO_ADAPTER
     for key, value in sorted(whole.items(), key=lambda pair: pair[0] == "additional_parameters"):
         _account(ledger, key, value, whole, lora_type=lora_type)
-    if adapts:
+    if adapts and not _overruled(ledger):
         _arguments(ledger, whole, lora_type)
     ledger.rows = [Row(row.key, row.value, "default", SAID_BY_THE_FORM) if row.key in absent else row for row in ledger.rows]
     return ledger.finish()
+
+
+def _overruled(ledger: Ledger) -> bool:
+    """Whether the additional parameters hold the adapter's arguments, which then count instead of those of the fields."""
+    if not any(row.key == "additional_parameters --network_args" and row.outcome == "converted" for row in ledger.rows):
+        return False
+    arguments = [parameter.name for section in ledger.command.descriptions if section.sink == "list:network_args" for parameter in section.params]
+    for name in [name for name in arguments if name in ledger.given]:
+        del ledger.given[name]
+    return True
 
 
 def _refuse_other_methods(ledger: Ledger, document: Mapping[str, Any]) -> None:
