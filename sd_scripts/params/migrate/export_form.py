@@ -114,10 +114,20 @@ def _equal(read: Config, config: Config, name: str) -> bool:
         return read.given.get(name) == config.given.get(name)
     if name in RATES_OF_TEXT:
         return _rate(read, name) == _rate(config, name)
+    if name in RATES_OF_PARTS:
+        return _rate_of_part(read, name) == _rate_of_part(config, name)
     return read.value(name) == config.value(name)
 
 
 RATES_OF_TEXT = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2")
+
+RATES_OF_PARTS = ("unet_lr", "text_encoder_lr")
+
+
+def _rate_of_part(config: Config, name: str) -> object:
+    """The rate that counts for a part of an adapter's model."""
+    own = config.value(name)
+    return (config.value("learning_rate") if own is None else own,) if not isinstance(own, tuple) else own
 
 
 def _rate(config: Config, name: str) -> object:

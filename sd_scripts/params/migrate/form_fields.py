@@ -40,6 +40,7 @@ def fields_of(config: Config) -> dict[str, Any]:
         **_family(config),
         **_text_encoder(config),
         **_rates_of_text(config),
+        **_rates_of_parts(config),
         **_compiler(config),
         **_pictures(config),
         **_word(config),
@@ -116,6 +117,16 @@ def _rates_of_text(config: Config) -> dict[str, Any]:
     names = [name for name in ("learning_rate_te", "learning_rate_te1", "learning_rate_te2") if name in config.command.by_name]
     rates = {name: config.value(name) for name in names}
     return {name: (config.value("learning_rate") if rate is None else rate) if trained else 0 for name, rate in rates.items()}
+
+
+def _rates_of_parts(config: Config) -> dict[str, Any]:
+    """The same of the two parts of an adapter's model: where one has a rate of its own, the other needs one that is not 0."""
+    switches = ("network_train_unet_only", "network_train_text_encoder_only")
+    if "unet_lr" not in config.command.by_name or any(config.value(name) for name in switches):
+        return {}
+    rates = {name: config.value(name) for name in ("unet_lr", "text_encoder_lr")}
+    unset = [name for name, rate in rates.items() if rate is None]
+    return {name: config.value("learning_rate") for name in unset} if len(unset) == 1 else {}
 
 
 def _compiler(config: Config) -> dict[str, Any]:
