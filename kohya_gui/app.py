@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from gradio.blocks import Block
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 
 from kohya_gui.configs import FIRST_SCRIPT, start_draft
@@ -19,6 +22,7 @@ from kohya_gui.drafts import Drafts
 from kohya_gui.files import Roots
 from kohya_gui.gate import LOOPBACK, Gate, Sessions
 from kohya_gui.jobs.executor import CommandExecutor
+from kohya_gui.jobs.tensorboard import Board
 from kohya_gui.login import is_loopback
 from kohya_gui.page_language import PageLanguage, drawn_blocks
 from kohya_gui.routes import add_routes
@@ -34,6 +38,7 @@ from sd_scripts.params.commands import command
 FIRST_PORT, LAST_PORT = 7860, 7959
 LARGEST_UPLOAD = "64mb"
 COMPRESS_FROM = 800
+BOARD_LOG = ".tensorboard.log"
 
 
 def build_app(settings: Settings, options: ServerOptions, *, locales: Path = LOCALES) -> FastAPI:
@@ -49,13 +54,20 @@ def build_app(settings: Settings, options: ServerOptions, *, locales: Path = LOC
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     desk = make_desk(settings, options, locales=locales)
     sessions = Sessions(options.username, options.password) if options.username and options.password else None
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=partial(_lifespan, desk))
     add_routes(app, desk, sessions)
     drawn = drawn_blocks(_mount(app, desk, has_login=sessions is not None))
     app.add_middleware(PageLanguage, known=desk.languages, default=options.language or ENGLISH, drawn=drawn, script_texts=frozenset(script_texts()))
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM)
     app.add_middleware(Gate, hosts=_hosts(settings, options, has_login=sessions is not None), sessions=sessions, root_path=options.root_path)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(desk: Desk, app: FastAPI) -> AsyncGenerator[None]:
+    """What was started for the pages ends with the server; trainings do not."""
+    yield
+    await run_in_threadpool(desk.board.stop)
 
 
 def _mount(app: FastAPI, desk: Desk, *, has_login: bool) -> Mapping[int, Block]:
@@ -94,6 +106,7 @@ def make_desk(settings: Settings, options: ServerOptions, *, locales: Path = LOC
         roots=Roots(settings.roots()),
         drafts=Drafts(settings.runs_dir / ".drafts", start),
         executor=CommandExecutor(settings.runs_dir, cwd=HOME),
+        board=Board(settings.runs_dir / BOARD_LOG),
     )
 
 

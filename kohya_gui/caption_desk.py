@@ -98,7 +98,7 @@ class CaptionDesk:
         return {"token": shelf.token, **_place_facts(shelf.found, asked, extension), "view": view}
 
     def list(self, user: str, data: Mapping[str, Any]) -> Answer:
-        """Names of the pictures that fit the filter, counts over all, tags of those that fit, and what can be taken back."""
+        """Names of the pictures that fit the filter (not with "brief"), counts over all, tags of those that fit, and what can be taken back."""
         shelf = self._shelf(user, data)
         shelf.found.refresh()
         wanted, trigger = read_filter(_table(data, "filter")), _text(data, "trigger") or ""
@@ -106,7 +106,7 @@ class CaptionDesk:
         shown = matching(shelf.found, wanted, trigger=trigger, edited=edited)
         rows, number = listed_tags(tag_counts(shown), _text(data, "tagfind") or "")
         counts = asdict(count_kinds(shelf.found, trigger=trigger, edited=edited))
-        names = [entry.name for entry in shown]
+        names = None if data.get("brief") is True else [entry.name for entry in shown]
         return {"names": names, "counts": counts, "tags": rows, "tags_total": number, **self._steps(user, shelf), "others": shelf.found.others}
 
     def entries(self, user: str, data: Mapping[str, Any]) -> Answer:

@@ -1,4 +1,7 @@
-"""Addresses that the Captions page's script asks: /captions/<verb>, JSON in and out. What they do is `caption_desk`'s matter."""
+"""Addresses that the Captions page's script asks: /captions/<verb>, JSON in and out. What they do is `caption_desk`'s matter.
+
+A sentence for the person who asked comes as "error" in an ordinary answer: a wrong pattern or a file that changed is no failure of the page.
+"""
 
 from __future__ import annotations
 
@@ -61,11 +64,11 @@ def _answered(verb: Callable[[str, Mapping[str, Any]], Answer], user: str, data:
     try:
         return JSONResponse(verb(user, data), headers=NEVER)
     except Conflict as reason:
-        return JSONResponse({"error": str(reason), "conflict": reason.entry}, status_code=409, headers=NEVER)
+        return JSONResponse({"error": f"{reason.message} {reason.fix}", "conflict": reason.entry}, headers=NEVER)
     except Moved as reason:
-        return JSONResponse({"error": str(reason), "moved": True}, status_code=409, headers=NEVER)
+        return JSONResponse({"error": str(reason), "moved": True}, headers=NEVER)
     except TrainingError as reason:
-        return _refused(str(reason), 400)
+        return JSONResponse({"error": str(reason)}, headers=NEVER)
 
 
 def _refused(sentence: str, status: int) -> Response:

@@ -15,6 +15,7 @@ from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.jobs.launch import process_count
 from kohya_gui.jobs.monitor import Views
 from kohya_gui.jobs.runs import RUN_FILE
+from kohya_gui.jobs.tensorboard import Board
 from kohya_gui.settings import ServerOptions, Settings
 from kohya_gui.text import Words, words
 from sd_scripts.errors import RunError
@@ -36,6 +37,7 @@ class Desk:
     roots: Roots
     drafts: Drafts
     executor: CommandExecutor
+    board: Board
     views: Views = field(default_factory=Views)
 
     @property

@@ -6,7 +6,7 @@ from functools import partial
 
 import gradio as gr
 
-from kohya_gui.tabs import about, compare, run, runs, training
+from kohya_gui.tabs import about, captions, compare, run, runs, tensorboard, training
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.shell import NAME, Frame, shell
 
@@ -27,6 +27,12 @@ def build_pages(desk: Desk) -> gr.Blocks:
     with pages.route("Run", "/run") as page:
         frame("runs")
         run.draw(desk, page)
+    with pages.route("Captions", "/captions") as page:
+        frame("captions")
+        captions.draw(desk, page)
+    with pages.route("TensorBoard", "/tensorboard") as page:
+        frame("tensorboard")
+        tensorboard.draw(desk, page)
     with pages.route("About", "/about"):
         frame("about")
         about.draw(desk)

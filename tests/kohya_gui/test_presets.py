@@ -43,7 +43,7 @@ def test_a_preset_leaves_model_and_folders_alone_and_takes_everything_else_back(
     made = applied(draft, preset_named("start", LORA))
     assert (made.given["pretrained_model_name_or_path"], made.given["train_data_dir"]) == ("m.safetensors", "d")
     assert (made.value("network_dim"), made.value("seed")) == (16, 42)
-    assert dict((name, (old, new)) for name, old, new in changes(draft, made))["network_dim"] == (64, 16)
+    assert {name: (old, new) for name, old, new in changes(draft, made)}["network_dim"] == (64, 16)
 
 
 def test_ones_own_preset_is_kept_without_what_is_trained_and_applied_again(tmp_path: Path) -> None:
