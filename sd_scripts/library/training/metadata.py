@@ -225,8 +225,9 @@ def _arguments(config: Config) -> str:
 
 def _resolution(config: Config, architecture: str) -> str:
     """`<width>x<height>` as asked for, else the size that the architecture's name has, else the family's smallest."""
-    if config[Images].resolution:
-        width, height = parse_resolution(config[Images].resolution)
+    asked = config[Images].resolution
+    if asked:
+        width, height = parse_resolution(asked)
         return f"{width}x{height}"
     named = re.search(r"-(\d{3,4})\b", architecture)
     side = named[1] if named else min(FAMILIES[config.command.family].resolution_of.values())
