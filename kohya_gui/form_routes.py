@@ -20,6 +20,7 @@ from kohya_gui.config_shelf import Shelf
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.training_actions import Answer, TrainingActions, told
 from kohya_gui.tabs.training_files import FileActions
+from kohya_gui.tabs.training_guide import GuideActions
 from kohya_gui.tabs.training_presets import PresetActions
 from sd_scripts.errors import TrainingError
 
@@ -32,7 +33,7 @@ def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
     """The form's addresses. A message is JSON: {"values": {field: value}, "do": a key of `deeds`, ...what that takes}."""
     user = desk.options.username or LOCAL_USER
     files = FileActions(desk, actions, Shelf(desk.drafts.folder))
-    known = deeds(actions, files, PresetActions(desk, actions))
+    known = deeds(actions, files, PresetActions(desk, actions), GuideActions(desk, actions))
 
     def answer(asked: Asked) -> Answer:
         typed = actions.typed(user, asked.get("values") or {})
@@ -78,7 +79,7 @@ def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
         return JSONResponse(await run_in_threadpool(_opened, files, user, name, body), headers=NEVER)
 
 
-def deeds(actions: TrainingActions, files: FileActions, presets: PresetActions) -> Mapping[str, Callable[[str, Asked], Answer]]:
+def deeds(actions: TrainingActions, files: FileActions, presets: PresetActions, guide: GuideActions) -> Mapping[str, Callable[[str, Asked], Answer]]:
     """What a message can ask for, by the word in its "do"."""
     return {
         "switch": lambda user, asked: actions.switch(user, str(asked.get("method")), str(asked.get("family"))),
@@ -98,6 +99,7 @@ def deeds(actions: TrainingActions, files: FileActions, presets: PresetActions) 
         "export-toml": lambda user, asked: files.export(user, "toml"),
         "paste": lambda user, asked: files.open_command(user, str(asked.get("text", ""))),
         "prepare": lambda user, asked: files.prepare(user, asked.get("tool") or {}),
+        "guide": lambda user, asked: guide.fill(user, asked),
         "preset": lambda user, asked: presets.look(user, str(asked.get("name", ""))),
         "preset-apply": lambda user, asked: presets.apply(user, str(asked.get("name", ""))),
         "preset-keep": lambda user, asked: presets.keep(user, str(asked.get("name", ""))),

@@ -22,7 +22,7 @@
     if (answer.status === 401) return location.reload();
     if (!answer.ok) return outcome(el("p", { class: "told bad", role: "alert" }, await answer.text()));
     for (const [key, value] of Object.entries(values)) if (typed.get(key) === value) typed.delete(key);
-    show(await answer.json(), !message);
+    show(await answer.json(), !message, message?.do === "guide" ? "#guide-outcome" : "#outcome");
   }
   const queue = (run) => (talking = talking.then(run, run));
   const hear = () => {
@@ -33,7 +33,7 @@
   const tell = (message) => queue(() => send(message));
 
   const outcome = (node) => $("#outcome").replaceChildren(node);
-  function show(answer, quiet) {
+  function show(answer, quiet, place = "#outcome") {
     if (answer.values) setValues(answer.values);
     if (answer.presets) setPresets(answer.presets);
     if (answer.recent) $("#config-recent").replaceChildren(...answer.recent.map((path) => el("option", { value: path })));
@@ -41,11 +41,11 @@
     if (answer.marks) { marks = answer.marks; soon(); askPlan(); }
     if (answer.plan !== undefined) $("#plan").innerHTML = answer.plan;
     if (answer.findings) { findings = answer.findings; soon(); }
+    if (answer.guide) { $("#guide").open = false; $("#guide-outcome").replaceChildren(); place = "#outcome"; }
     if (answer.outcome !== undefined) {
-      $("#outcome").innerHTML = answer.outcome;
-      if (!quiet) $("#outcome").scrollIntoView({ block: "nearest" });
-    }
-    else if (!quiet) $("#outcome").replaceChildren();
+      $(place).innerHTML = answer.outcome;
+      if (!quiet) $(place).scrollIntoView({ block: "nearest" });
+    } else if (!quiet) $(place).replaceChildren();
     if (answer.href) location.href = answer.href;
   }
 
@@ -219,8 +219,11 @@
   const chosen = (name) => { $("#find").value = ""; closeSearch(); goTo(name); };
   const closeSearch = () => { if (results()) { results().hidden = true; $("#find").setAttribute("aria-expanded", "false"); } };
 
+  const answers = () => Object.fromEntries($$("[data-guide]").filter((input) => input.type !== "radio" || input.checked).map((input) => [input.dataset.guide, input.value]));
   // What a button's message says besides its name.
   const DETAILS = {
+    guide: () => ({ guide: answers() }),
+    "guide-start": () => ({ do: "guide", guide: answers(), start: true }),
     open: () => ({ path: $("#config-file").value }),
     save: () => ({ path: $("#config-file").value }),
     paste: () => ({ text: $("#pasted-text").value }),
@@ -288,6 +291,7 @@
     index = $$(".field[data-part]").map((block) => [block.id.slice(2), $(".name", block).textContent, $(".info", block).textContent, block.closest(".section").id, block.dataset.part]);
     for (const row of index) partOf[row[0]] = row[4];
     const answer = await first;
+    $("#guide").open = !answer?.values?.pretrained_model_name_or_path && !answer?.values?.train_data_dir;
     if (answer) show(answer, true);
     else queue(async () => { const again = await fetch(`${base}/form`); if (again.ok) show(await again.json(), true); });
   }));

@@ -17,6 +17,7 @@ from kohya_gui.markup import Markup, join, tag
 from kohya_gui.sections import SECTIONS
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.training_actions import TrainingActions
+from kohya_gui.tabs.training_guide import draw_guide
 from kohya_gui.text import say
 
 CONFIG_FILES = ".toml,.json,.yaml,.yml,.safetensors,.sh,.bat,.ps1"
@@ -36,15 +37,16 @@ def make_actions(desk: Desk) -> TrainingActions:
 
 def draw(desk: Desk, blocks: gr.Blocks) -> None:
     """Build the page inside `blocks`, the Blocks that is open: one element, since each of Gradio's costs time before the page can be used."""
-    html_block(partial(_page, make_sections(desk), desk.options.root_path), elem_id="train-page")
+    html_block(partial(_page, desk, make_sections(desk)), elem_id="train-page")
 
 
-def _page(sections: Sequence[FormSection], root_path: str) -> Markup:
+def _page(desk: Desk, sections: Sequence[FormSection]) -> Markup:
     title = tag("div", tag("h1", say("Train")), class_="page-title")
     form = tag("div", _find_bar(), [section.markup() for section in sections], id="form-column")
-    desk = tag("div", form, tag("div", _plan_side(), id="plan-column"), id="desk")
+    beside = tag("div", form, tag("div", _plan_side(), id="plan-column"), id="desk")
     known = json.dumps(trainers(), ensure_ascii=False, separators=(",", ":"))
-    return join(title, tag("div", draw_switch(), id="switches"), _config_bar(root_path), desk, tag("span", data_trainers=known, hidden=True))
+    switches = tag("div", draw_switch(), id="switches")
+    return join(title, draw_guide(desk), switches, _config_bar(desk.options.root_path), beside, tag("span", data_trainers=known, hidden=True))
 
 
 def _plan_side() -> Markup:
