@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from kohya_gui.config_shelf import Shelf
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
@@ -52,6 +52,10 @@ def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
     def plan() -> Response:
         return JSONResponse(actions.plan(user), headers=NEVER)
 
+    @app.get("/form/blocks")
+    def blocks(sheet: str = "") -> Response:
+        return HTMLResponse(actions.blocks(user, sheet), headers=NEVER)
+
     @app.get("/form/export")
     def export(target: str) -> Response:
         try:
@@ -87,6 +91,7 @@ def deeds(actions: TrainingActions, files: FileActions, presets: PresetActions, 
         "fix": lambda user, asked: actions.fix(user, _names(asked)),
         "undo": lambda user, asked: actions.step(user, back=True),
         "redo": lambda user, asked: actions.step(user, back=False),
+        "block": lambda user, asked: actions.set_block(user, str(asked.get("sheet")), _whole(asked.get("index")), str(asked.get("text", ""))),
         "anew": lambda user, asked: actions.anew(user),
         "check": lambda user, asked: actions.check(user),
         "command": lambda user, asked: actions.show_command(user),
@@ -112,6 +117,10 @@ def _is_message(asked: Asked, known: Mapping[str, object]) -> bool:
         return False
     values = asked.get("values", {})
     return isinstance(values, dict) and all(isinstance(value, (str, bool)) for value in values.values())
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else -1
 
 
 def _names(asked: Asked) -> list[str]:

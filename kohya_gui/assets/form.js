@@ -41,6 +41,7 @@
     if (answer.marks) { marks = answer.marks; soon(); askPlan(); }
     if (answer.plan !== undefined) $("#plan").innerHTML = answer.plan;
     if (answer.findings) { findings = answer.findings; soon(); }
+    if (answer.values || answer.marks) document.dispatchEvent(new Event("studio:shown"));
     if (answer.guide) { $("#guide").open = false; $("#guide-outcome").replaceChildren(); place = "#outcome"; }
     if (answer.outcome !== undefined) {
       $(place).innerHTML = answer.outcome;
@@ -72,7 +73,6 @@
         input.append(el("option", { value }, value)); // a value that is no choice is shown, and marked as wrong
         input.value = value;
       } else input.value = value;
-      input.dispatchEvent(new Event("studio:set"));
     }
   }
   const setPresets = (rows) => {
@@ -85,7 +85,7 @@
     if (rows.some((row) => row[0] === known)) $("#preset").value = known;
   };
   const note = (input) => { typed.set(input.dataset.key, valueOf(input)); hear(); };
-  window.studio.form = { note, tell };
+  window.studio.form = { note, tell, mark: () => marks?.draft };
 
   // Fields, headings and sections of other trainers are hidden: the form holds them all.
   const hasPart = (part) => !part || !marks || trainers[marks.script]?.[2].includes(part);

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kohya_gui.form.section import FormSection
-from kohya_gui.text import plural
+from kohya_gui.markup import Markup, tag
+from kohya_gui.text import plural, say
 from sd_scripts.params.averaging import Averaging
 from sd_scripts.params.cache import Cache, Loader
 from sd_scripts.params.config import Config
@@ -39,6 +40,11 @@ class LoRA(FormSection):
         words = [rank, f"alpha {network.network_alpha:g}", f"conv {blocks.conv_dim}" if blocks.conv_dim else ""]
         words += ["U-Net only" if network.network_train_unet_only else "", "text encoder only" if network.network_train_text_encoder_only else ""]
         return " · ".join(word for word in words if word)
+
+    def after(self) -> Markup:
+        """The blocks as a picture, drawn when it is opened."""
+        head = tag("summary", tag("span", say("Numbers by block, as a picture"), class_="title"))
+        return tag("details", head, tag("div", id="blocks-picture"), id="blocks", class_="adv inner")
 
 
 class WholeModel(FormSection):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kohya_gui.configs import Draft
+from kohya_gui.form.blocks import block_picture, set_block
 from kohya_gui.form.form import Form
 from kohya_gui.form.keys import name_of
 from kohya_gui.form.marks import SectionFacts, make_marks
@@ -75,6 +76,14 @@ class TrainingActions:
         """Take fields back to what was opened."""
         names = [name_of(key) for key in keys]
         return self.shown(user, self.desk.drafts.update(user, lambda draft: draft.reset(names), apart=True))
+
+    def blocks(self, user: str, sheet: str) -> Markup:
+        """The picture of the U-Net's blocks."""
+        return block_picture(self.desk.judge(user, self.desk.drafts.read(user))[0], sheet)
+
+    def set_block(self, user: str, sheet: str, index: int, text: str) -> Answer:
+        """One block's number in the picture was changed. Raises ConfigError."""
+        return self.shown(user, self.desk.drafts.update(user, lambda draft: set_block(draft, sheet, index, text), apart=True))
 
     def anew(self, user: str) -> Answer:
         """Begin again with an empty form."""

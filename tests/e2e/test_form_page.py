@@ -251,3 +251,62 @@ def test_a_pasted_command_fills_the_form_and_lists_what_it_did_not_take(train_pa
     expect(page.locator("#outcome")).to_contain_text("1 of them worth a look")
     expect(field(page, "pretrained_model_name_or_path")).to_have_value("/my models/a.safetensors")
     expect(page.get_by_role("radio", name="SDXL")).to_be_checked()
+
+
+def test_prompts_are_edited_as_a_table_and_as_lines(train_page: Page) -> None:
+    train_page.locator("#sec-SampleImages > summary").click()
+    lines = train_page.locator("#i-prompts")
+    lines.fill("a cat --n dog --x 1\n# a note\na house")
+    rows = train_page.locator("#prompts-rows tr")
+    expect(rows).to_have_count(2)
+    rows.nth(0).get_by_label("Seed").fill("7")
+    rows.nth(0).get_by_label("Negative").fill("mouse")
+    rows.nth(1).get_by_label("Sampler").fill("euler_a")
+    rows.nth(1).get_by_label("Sampler").press("Tab")
+    expect(lines).to_have_value("a cat --n mouse --x 1 --d 7\n# a note\na house --ss euler_a")
+    train_page.locator("#add-prompt").click()
+    train_page.keyboard.type("a tree")
+    train_page.keyboard.press("Tab")
+    rows.nth(0).get_by_label("Delete this prompt").click()
+    expect(lines).to_have_value("# a note\na house --ss euler_a\na tree")
+    train_page.reload()
+    expect(train_page.locator("#prompts-rows tr")).to_have_count(2)
+
+
+def test_a_number_in_the_picture_of_blocks_reaches_the_config(train_page: Page) -> None:
+    reach(train_page, "block_dims")
+    train_page.locator("#blocks > summary").click()
+    train_page.get_by_role("tab", name="Ranks", exact=True).click()
+    train_page.get_by_label("Up 3", exact=True).fill("5")
+    train_page.get_by_label("Up 3", exact=True).press("Tab")
+    wanted = ",".join(["16"] * 16 + ["5"] + ["16"] * 8)
+    expect(field(train_page, "block_dims")).to_have_value(wanted)
+    train_page.locator("#show-command").click()
+    expect(train_page.locator("#toml-text")).to_contain_text(wanted)
+
+
+def test_a_preset_says_what_it_changes_and_is_applied_when_asked(train_page: Page) -> None:
+    fill(train_page, {"network_dim": "99", "output_name": "stays"})
+    train_page.locator("#preset").select_option("start")
+    expect(train_page.locator(".preset-card")).to_contain_text("network_dim")
+    expect(field(train_page, "network_dim")).to_have_value("99")
+    train_page.get_by_role("button", name="Apply", exact=True).click()
+    expect(field(train_page, "network_dim")).to_have_value("16")
+    expect(field(train_page, "output_name")).to_have_value("stays")
+
+
+def test_two_configs_are_compared_and_one_is_exported(train_page: Page, server: Server) -> None:
+    fill(train_page, {"network_dim": "24"})
+    train_page.locator("#config-file").fill(str(server.folder / "configs" / "compared.toml"))
+    train_page.locator("#config-save").click()
+    expect(train_page.locator("#outcome")).to_contain_text("Saved")
+    fill(train_page, {"network_dim": "12"})
+    train_page.locator("#paste-box > summary").click()
+    train_page.locator("#compare").click()
+    expect(train_page.locator("#outcome table")).to_contain_text("network_dim2412")
+    train_page.locator("#config-duplicate").click()
+    expect(train_page.locator("#config-file")).to_have_value(re.compile("compared-2.toml$"))
+    train_page.locator("#export-json").click()
+    with train_page.expect_download() as download:
+        train_page.locator("#outcome a[download]").click()
+    assert '"network_dim": 12' in Path(download.value.path()).read_text("utf-8")
