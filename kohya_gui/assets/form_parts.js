@@ -14,9 +14,11 @@
   const valueOf = (row, name) => (row.parts.find((part) => part[0].toLowerCase() === name) || ["", ""])[1];
   const clean = (text) => text.replace(/[\r\n]+/g, " ").replace(/ --/g, " \u2013");
 
-  function rewrite(change) {
+  let shownText = null; // what the table shows: it is drawn anew for changes from elsewhere alone, so that no cell goes away under the cursor
+  function rewrite(change, stays = false) {
     const input = lines();
     input.value = change(input.value.split("\n")).join("\n");
+    if (stays) shownText = input.value;
     input.dispatchEvent(new Event("input", { bubbles: true }));
   }
   function edit(place, name, value) {
@@ -31,11 +33,12 @@
       }
       all[place] = written(row);
       return all;
-    });
+    }, true);
   }
   function drawPrompts() {
     const table = $("#prompts-rows"), input = lines();
-    if (!table || !input || table.contains(document.activeElement)) return;
+    if (!table || !input || shownText === input.value) return;
+    shownText = input.value;
     const all = input.value.split("\n");
     const cell = (place, name, label, value) => el("td", { class: name ? "" : "wide-cell" }, el("input", { type: "text", value, "data-prompt": place, "data-option": name, "aria-label": label, list: name === "ss" ? "prompt-samplers" : null, inputmode: /^[whsld]$/.test(name) ? "decimal" : null, autocomplete: "off" }));
     table.replaceChildren(...all.flatMap((line, place) => {
@@ -46,7 +49,6 @@
   }
   const addPrompt = () => {
     rewrite((all) => [...all.filter((line, place) => line.trim() || place < all.length - 1), say("a new prompt")]);
-    drawPrompts();
     const fields = $$("[data-option='']", $("#prompts-rows"));
     fields[fields.length - 1]?.select();
   };
@@ -75,7 +77,7 @@
   document.addEventListener("click", (event) => {
     const tab = event.target.closest("[data-sheet]"), drop = event.target.closest("[data-drop-prompt]");
     if (tab) { sheet = tab.dataset.sheet; drawBlocks(true).then(() => $(`[data-sheet="${sheet}"]`)?.focus()); }
-    else if (drop) { rewrite((all) => all.filter((line, place) => place !== Number(drop.dataset.dropPrompt))); drawPrompts(); }
+    else if (drop) { rewrite((all) => all.filter((line, place) => place !== Number(drop.dataset.dropPrompt))); }
     else if (event.target.closest("#add-prompt")) addPrompt();
   });
   document.addEventListener("keydown", (event) => {

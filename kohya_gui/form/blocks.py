@@ -123,14 +123,15 @@ def _unet(family: str, layout: BlockLayout, name: str, numbers: Sequence[float] 
     )
     columns = []
     for side, places, words in sides:
-        cells = [_cell(name, place, words, place - places.start, numbers, is_bare=place in bare) for place in places]
+        cells = [
+            _cell(name, place, say(words, number=place - places.start), value="" if numbers is None else f"{numbers[place]:g}", is_bare=place in bare)
+            for place in places
+        ]
         columns.append(tag("div", cells[::-1] if side == "up" else cells, class_=f"unet-{side}"))
     note = say("Dashed: blocks without attention, which only convolutions reach.")
     return tag("div", tag("div", columns, class_="unet"), tag("p", note, class_="small soft"))
 
 
-def _cell(name: str, place: int, words: str, number: int, numbers: Sequence[float] | None, *, is_bare: bool) -> Markup:
-    title = say(words, number=number)
-    value = "" if numbers is None else f"{numbers[place]:g}"
+def _cell(name: str, place: int, title: str, *, value: str, is_bare: bool) -> Markup:
     entry = tag("input", type="text", inputmode="decimal", value=value, data_block=place, data_of=name, autocomplete="off", aria_label=title)
     return tag("label", tag("span", title), entry, class_="unet-block bare" if is_bare else "unet-block")
