@@ -85,7 +85,7 @@
     if (rows.some((row) => row[0] === known)) $("#preset").value = known;
   };
   const note = (input) => { typed.set(input.dataset.key, valueOf(input)); hear(); };
-  window.studio.form = { note, tell, mark: () => marks?.draft };
+  window.studio.form = { note, tell, mark: () => marks?.draft, settled: () => talking };
 
   // Fields, headings and sections of other trainers are hidden: the form holds them all.
   const hasPart = (part) => !part || !marks || trainers[marks.script]?.[2].includes(part);
