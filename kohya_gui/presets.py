@@ -1,7 +1,7 @@
 """Presets: how to train, without what is trained. Bundled ones and the user's own, as small JSON files by method.
 
-A file holds `title`, `about`, `families` it is for (none: all), `card_gb` (memory that it was chosen for) and `values` by option name; a file with
-values alone, as `start.json`, or a config of any program that a user put there, counts as a preset too.
+A file holds `title`, `about`, `families` it is for (none: all), `card_gb` (memory that it was chosen for), `group` (where it comes from, none: ours)
+and `values` by option name; a file with values alone, as `start.json`, or a config of any program that a user put there, counts as a preset too.
 """
 
 from __future__ import annotations
@@ -18,27 +18,45 @@ from kohya_gui.jobs.states import write_whole
 from sd_scripts.errors import ConfigError, RunError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.config import make_config
+from sd_scripts.params.dataset import Folders, Masks, MetadataFile
+from sd_scripts.params.distributed import Distributed
+from sd_scripts.params.files import ConfigFile
+from sd_scripts.params.hub import HuggingFace
+from sd_scripts.params.launcher import Launcher
+from sd_scripts.params.logging import Logging
+from sd_scripts.params.metadata import Metadata
+from sd_scripts.params.model import SDModel
+from sd_scripts.params.spec import section_of
 
 USER = "user"
 DELETED = ".deleted"
+GROUPS = ("", "kohya", USER)
+"""Where presets come from, in the list's order: ours, those of the kohya GUI, the user's own."""
 KEPT = (
     "pretrained_model_name_or_path",
-    "train_data_dir",
+    "vae",
+    "tokenizer_cache_dir",
     "reg_data_dir",
-    "dataset_config",
-    "dataset_repeats",
-    "class_tokens",
+    "resolution",
+    "caption_extension",
+    "caption_prefix",
+    "caption_suffix",
+    "network_weights",
+    "base_weights",
+    "base_weights_multiplier",
+    "token_string",
+    "init_word",
+    "weights",
+    "sample_prompts",
     "output_dir",
     "output_name",
-    "logging_dir",
-    "resolution",
-    "vae",
+    "training_comment",
     "resume",
-    "network_weights",
-    "sample_prompts",
 )
-"""What a preset leaves alone: it says how to train, not what."""
+KEPT_SECTIONS = (SDModel, Folders, MetadataFile, Masks, Logging, Metadata, Launcher, Distributed, HuggingFace, ConfigFile)
+"""What a preset leaves alone: it says how to train, not what, nor on which machine, nor where results go."""
 _NAME = re.compile(r"[\w][\w .,+()'-]{0,79}")
+_WORD = re.compile(r"(\D+|^)(\d*)")
 
 
 @dataclass(frozen=True)
@@ -51,11 +69,17 @@ class Preset:
     about: str = ""
     families: tuple[str, ...] = ()
     card_gb: float | None = None
+    group: str = ""
 
     @property
     def is_own(self) -> bool:
         """Whether the user made it."""
-        return self.name.startswith(f"{USER}/")
+        return self.group == USER
+
+    @property
+    def place(self) -> tuple[int, bool, list[tuple[str, int]]]:
+        """Where it stands in the list: by group, the start first, then by title, in which 8 GB comes before 12 GB."""
+        return GROUPS.index(self.group), self.path.stem != START, [(word.lower(), int(number or 0)) for word, number in _WORD.findall(self.title)]
 
     def fits(self, command: Command) -> bool:
         """Whether it is for the trainer's family."""
@@ -67,12 +91,18 @@ def find_presets(command: Command, folder: Path = PRESETS) -> list[Preset]:
     place = folder / PRESET_FOLDERS[command.method]
     own = (path for path in sorted((place / USER).glob("*.*")) if path.suffix in (".json", ".toml"))
     every = [*(read_preset(path) for path in sorted(place.glob("*.json"))), *(read_preset(path, own=True) for path in own)]
-    return sorted((preset for preset in every if preset.fits(command)), key=lambda preset: (preset.is_own, preset.path.stem != START, preset.title))
+    return sorted((preset for preset in every if preset.fits(command)), key=lambda preset: preset.place)
 
 
-def listed(command: Command, folder: Path = PRESETS) -> list[list[str | bool]]:
-    """The presets of a trainer for a list: name, title, whether it is the user's own."""
-    return [[preset.name, preset.title, preset.is_own] for preset in find_presets(command, folder)]
+def listed(command: Command, folder: Path = PRESETS) -> list[list[str]]:
+    """The presets of a trainer for a list: name, title, group."""
+    return [[preset.name, preset.title, preset.group] for preset in find_presets(command, folder)]
+
+
+def left_alone(command: Command) -> frozenset[str]:
+    """The options of a trainer that a preset leaves alone."""
+    sections = {section_of(kept).name for kept in KEPT_SECTIONS}
+    return frozenset(parameter.name for parameter in command.parameters if parameter.name in KEPT or parameter.section in sections)
 
 
 def read_preset(path: Path, *, own: bool = False) -> Preset:
@@ -83,9 +113,10 @@ def read_preset(path: Path, *, own: bool = False) -> Preset:
     except (OSError, ValueError):
         data = {}
     if not isinstance(data, dict) or not isinstance(data.get(VALUES), dict):
-        return Preset(name, path, "Start values" if path.stem == START and not own else path.stem)
-    families, card = data.get("families") or (), data.get("card_gb")
-    return Preset(name, path, str(data.get("title") or path.stem), str(data.get("about") or ""), tuple(families), card)
+        return Preset(name, path, "Start values" if path.stem == START and not own else path.stem, group=USER if own else "")
+    families, card, group = data.get("families") or (), data.get("card_gb"), str(data.get("group") or "")
+    group = USER if own else group if group in GROUPS else ""
+    return Preset(name, path, str(data.get("title") or path.stem), str(data.get("about") or ""), tuple(families), card, group)
 
 
 def preset_named(name: str, command: Command, folder: Path = PRESETS) -> Preset:
@@ -104,7 +135,7 @@ def applied(draft: Draft, preset: Preset) -> Draft:
     """
     command = draft.command
     given = preset_given(preset.path, command)
-    kept = {name: draft.given[name] for name in KEPT if name in draft.given}
+    kept = {name: draft.given[name] for name in left_alone(command) if name in draft.given}
     made = draft_of(make_config(command, {**given, **kept}, draft.studio), file=draft.file)
     return dataclasses.replace(made, prompts=draft.prompts, aside=draft.aside)
 
@@ -132,7 +163,7 @@ def keep_preset(draft: Draft, name: str, folder: Path = PRESETS) -> Preset:
     if path.exists():
         raise ConfigError("preset", f"There is a preset {name!r} already.", fix="Choose another name, or delete that one first.")
     command = draft.command
-    left = {*KEPT, *(parameter.name for parameter in command.parameters if parameter.hints.secret)}
+    left = left_alone(command) | {parameter.name for parameter in command.parameters if parameter.hints.secret}
     values = {name: value for name, value in draft.given.items() if name not in left and name in command.by_name}
     text = json.dumps({"title": name, "families": [command.family], VALUES: values}, ensure_ascii=False, indent=2)
     try:

@@ -76,12 +76,13 @@
     }
   }
   const setPresets = (rows) => {
-    const group = (label, own) => {
-      const chosen = rows.filter((row) => row[2] === own);
+    const group = (label, place) => {
+      const chosen = rows.filter((row) => row[2] === place);
       return chosen.length ? el("optgroup", { label }, ...chosen.map(([name, title]) => el("option", { value: name }, title))) : null;
     };
     const known = $("#preset").value;
-    $("#preset").replaceChildren(el("option", { value: "" }, say("Choose…")), ...[group(say("Bundled"), false), group(say("Your own"), true)].filter(Boolean));
+    const groups = [group(say("Bundled"), ""), group(say("From the kohya GUI"), "kohya"), group(say("Your own"), "user")];
+    $("#preset").replaceChildren(el("option", { value: "" }, say("Choose…")), ...groups.filter(Boolean));
     if (rows.some((row) => row[0] === known)) $("#preset").value = known;
   };
   const note = (input) => { typed.set(input.dataset.key, valueOf(input)); hear(); };

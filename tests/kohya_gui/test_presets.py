@@ -46,6 +46,13 @@ def test_a_preset_leaves_model_and_folders_alone_and_takes_everything_else_back(
     assert {name: (old, new) for name, old, new in changes(draft, made)}["network_dim"] == (64, 16)
 
 
+def test_a_preset_leaves_words_captions_the_machine_and_uploads_alone() -> None:
+    given = {"v_parameterization": True, "token_string": "sks", "caption_extension": ".tags", "gpu_ids": "1", "huggingface_repo_id": "me/cat"}
+    made = applied(Draft(given={**given, "clip_skip": 2}), preset_named("sd-person-08gb", LORA))
+    assert {name: made.given.get(name) for name in given} == given
+    assert made.value("clip_skip") is None
+
+
 def test_ones_own_preset_is_kept_without_what_is_trained_and_applied_again(tmp_path: Path) -> None:
     draft = Draft(given={"network_dim": 77, "train_data_dir": "d", "huggingface_token": "hf_x", "text_encoder_lr": (1e-5,)})
     made = keep_preset(draft, "My cats (1)", tmp_path)
