@@ -13,7 +13,7 @@ from sd_scripts.params.docs import options_page
 from sd_scripts.params.migrate import import_any
 from sd_scripts.params.schema import config_schema
 
-PRESETS = sorted(path for path in (Path(__file__).parents[3] / "presets").glob("*/*.json"))
+PRESETS = sorted(path for path in (Path(__file__).parents[3] / "presets").glob("*/start.json"))
 LEFT_TO_THE_USER = {"pretrained_model_name_or_path", "train_data_dir", "output_dir", "token_string"}
 TRAINERS = {
     "lora": ("train_network", "sdxl_train_network"),
