@@ -11,19 +11,24 @@ from kohya_gui.markup import Markup, join, tag
 Points = Sequence[tuple[float, float]]
 """(x, y) by rising x; y finite."""
 
+MOST_DOTS = 60
+"""Points of a line that are marked; more of them would be a band."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line. `style` is a class of the style sheet: raw, smooth, rate-0 ..."""
+    """One line. `style` is a class of the style sheet: raw, smooth, rate-0 ... With `dots` its few points are marked; a lone one always is."""
 
     label: str
     points: Points
     style: str
+    dots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Size of the drawing in its own units, and the margins for the axes' words. `marks` are (x, label) of vertical lines."""
+    """Size of the drawing in its own units, and the margins for the axes' words. `marks` and `ticks` are (x, label): vertical lines, and marks
+    on the axis."""
 
     width: int = 640
     height: int = 240
@@ -35,6 +40,7 @@ class Frame:
     x_max: float | None = None
     from_zero: bool = False
     marks: Sequence[tuple[float, str]] = ()
+    ticks: Sequence[tuple[float, str]] = ()
 
 
 def line_chart(series: Sequence[Series], frame: Frame, *, title: str) -> Markup:
@@ -52,10 +58,18 @@ def line_chart(series: Sequence[Series], frame: Frame, *, title: str) -> Markup:
         tag("line", tag("title", label), x1=_n(x(at)), x2=_n(x(at)), y1=frame.top, y2=frame.height - frame.bottom, class_="mark")
         for at, label in frame.marks
     ]
+    base = frame.height - frame.bottom
+    marks += [tag("path", tag("title", label), d=f"M{_n(x(at))} {base}l-4 7h8z", class_="tick") for at, label in frame.ticks]
     lines = [
         tag("polyline", points=" ".join(f"{_n(x(a))},{_n(y(b))}" for a, b in row.points), class_=f"line {row.style}", data_label=row.label)
         for row in series
         if row.points
+    ]
+    lines += [
+        tag("circle", cx=_n(x(a)), cy=_n(y(b)), r=3, class_=f"dot {row.style}")
+        for row in series
+        if len(row.points) == 1 or (row.dots and len(row.points) <= MOST_DOTS)
+        for a, b in row.points
     ]
     return tag(
         "svg",
@@ -71,9 +85,10 @@ def line_chart(series: Sequence[Series], frame: Frame, *, title: str) -> Markup:
     )
 
 
-def legend(series: Sequence[Series]) -> Markup:
-    """Names of the lines with their colours."""
-    return tag("div", [tag("span", tag("i", class_=f"key {row.style}"), row.label) for row in series if row.points], class_="legend small")
+def legend(series: Sequence[Series], more: Sequence[tuple[str, str]] = ()) -> Markup:
+    """Names of the lines with their colours; `more` are (class, name) of other marks in the picture."""
+    keys = [(row.style, row.label) for row in series if row.points]
+    return tag("div", [tag("span", tag("i", class_=f"key {style}"), label) for style, label in [*keys, *more]], class_="legend small")
 
 
 def thinned(points: Points, limit: int) -> list[tuple[float, float]]:

@@ -14,9 +14,11 @@ from kohya_gui.caption_routes import add_caption_routes
 from kohya_gui.files import content_type, list_folder
 from kohya_gui.form_routes import add_form_routes
 from kohya_gui.gate import COOKIE, SESSION_SECONDS, Sessions, safe_target, session_token
+from kohya_gui.jobs.notes import read_note
 from kohya_gui.markup import Markup, tag
 from kohya_gui.picture_routes import add_picture_routes
 from kohya_gui.report import report_text
+from kohya_gui.run_routes import add_run_routes
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.shell import NAME, icon
 from kohya_gui.tabs.status import status_line
@@ -40,6 +42,7 @@ def add_routes(app: FastAPI, desk: Desk, sessions: Sessions | None) -> None:
     add_picture_routes(app, desk)
     add_page_routes(app, desk)
     add_form_routes(app, desk, make_actions(desk))
+    add_run_routes(app, desk)
     add_caption_routes(app, desk)
     add_board_routes(app, desk.board)
     if sessions is not None:
@@ -155,10 +158,12 @@ def add_login_routes(app: FastAPI, sessions: Sessions, root_path: str) -> None:
 
 
 def _run_file(desk: Desk, run_id: str, path: str) -> Path:
-    """A file that the run itself names: its texts, or what its events say it drew and saved."""
+    """A file that the run itself names: its texts, what its events say it drew and saved, or the copy of the chosen one."""
     folder = desk.run_folder(run_id)
     if path in RUN_TEXTS:
         return folder / path
+    if path and path == read_note(folder).copy:
+        return Path(path)
     view = desk.views.of(folder)
     if path not in view.saves and all(sample.path != path for sample in view.samples):
         raise RunError(f"The run {run_id} made no such file.")

@@ -20,10 +20,11 @@ from kohya_gui.jobs.curve import Curve
 from kohya_gui.jobs.runs import read_run, read_status
 from kohya_gui.jobs.states import Status
 from kohya_gui.jobs.tail import EVENTS_FILE, LOG_FILE, read_events, read_log
+from kohya_gui.jobs.timeline import Timeline
 from kohya_gui.jobs.usage import Usage, UsageMeter
 from sd_scripts.errors import RunError
 
-__all__ = ["Notice", "RunView", "Sample", "SavedFile", "Views", "read_events", "read_log"]
+__all__ = ["Measured", "Notice", "RunView", "Sample", "SavedFile", "Views", "read_events", "read_log"]
 
 _PACE_STEPS = 60
 _PACE_NEEDED = 5
@@ -43,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
-    """One checkpoint or state that is there (not removed by pruning)."""
+    """One checkpoint or state that is there (not removed by pruning); `saved_at` in unix seconds."""
 
     path: str
     what: str
@@ -53,6 +54,15 @@ class SavedFile:
     tensors: int | None
     sha256: str | None
     final: bool
+    saved_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The loss on the pictures that are kept aside, after `step` steps."""
+
+    step: int
+    loss: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,8 @@ class RunView:
     curve: Curve = field(default_factory=Curve)
     samples: list[Sample] = field(default_factory=list)
     saves: dict[str, SavedFile] = field(default_factory=dict)
+    validations: list[Measured] = field(default_factory=list)
+    timeline: Timeline = field(default_factory=Timeline)
     warnings: deque[Notice] = field(default_factory=lambda: deque(maxlen=_WARNINGS))
     resumed_at: list[int] = field(default_factory=list)
     heard: float | None = None
@@ -137,10 +149,11 @@ class RunView:
         if isinstance(event.get("t"), (int, float)):
             self.heard = event["t"]
         fold = _FOLDS.get(event["kind"])
-        if fold is None:
-            return
         try:
-            fold(self, event)
+            if fold is not None:
+                fold(self, event)
+            if isinstance(event.get("t"), (int, float)):
+                self.timeline.add(event)
         except (KeyError, TypeError, ValueError):
             self.warnings.append(Notice("event", f"The trainer wrote a {event['kind']} event that cannot be read.", ""))
 
@@ -178,7 +191,11 @@ class RunView:
     def _save(self, event: dict[str, Any]) -> None:
         self._last_step = None
         names = ("path", "what", "step", "epoch", "bytes", "tensors", "sha256")
-        self.saves[event["path"]] = SavedFile(**{name: event[name] for name in names}, final=bool(event["final"]))
+        self.saves[event["path"]] = SavedFile(**{name: event[name] for name in names}, final=bool(event["final"]), saved_at=float(event["t"]))
+
+    def _validation(self, event: dict[str, Any]) -> None:
+        self._last_step = None
+        self.validations.append(Measured(int(event["step"]), float(event["loss"])))
 
     def _removed(self, event: dict[str, Any]) -> None:
         self.saves.pop(event["path"], None)
@@ -190,6 +207,7 @@ class RunView:
         self.resumed_at.append(self.step)
         self.curve.rewind(self.step)
         self.samples = [sample for sample in self.samples if sample.step <= self.step]
+        self.validations = [found for found in self.validations if found.step <= self.step]
 
     def _warning(self, event: dict[str, Any]) -> None:
         self.warnings.append(Notice(event["code"], event["text"], event["fix"] or ""))
@@ -206,6 +224,7 @@ _FOLDS: Mapping[str, Callable[[RunView, dict[str, Any]], None]] = {
     "sample": RunView._sample,
     "save": RunView._save,
     "removed": RunView._removed,
+    "validation": RunView._validation,
     "resume": RunView._resume,
     "warning": RunView._warning,
     "done": RunView._end,

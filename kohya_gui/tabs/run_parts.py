@@ -1,29 +1,32 @@
-"""The pieces of a run's page as HTML, each made from the run's view alone. When they are sent is `run.py`'s."""
+"""The head of a run's page as HTML, made from the run's view alone: name, state, progress, numbers, and what became of it."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from kohya_gui.chart import Frame, Series, legend, line_chart, thinned
-from kohya_gui.jobs.monitor import RunView, Sample, SavedFile
+from kohya_gui.form.switch import METHODS
+from kohya_gui.jobs.monitor import RunView
 from kohya_gui.jobs.notes import read_note
 from kohya_gui.jobs.tail import LOG_FILE, read_tail
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.shell import state_badge
-from kohya_gui.text import clock, count, duration, number, plural, size
+from kohya_gui.text import clock, count, duration, number, say, size
+from sd_scripts.params.commands import Command, command
+from sd_scripts.params.families import FAMILIES
 
-CHART_POINTS = 240
-RATE_POINTS = 80
-TABLE_ROWS = 12
-SAMPLE_COLUMNS = 12
 STALE_SECONDS = 10.0
 LAST_LINES = 30
-NEWLINE = "\n"
-GROUPS = {"unet": "U-Net", "text_encoder": "text encoder", "textencoder": "text encoder"}
+LONG_NOTE = 240
+GROUPS = {
+    "unet": "U-Net",
+    "text_encoder": "text encoder",
+    "textencoder": "text encoder",
+    "textencoder 1": "text encoder 1",
+    "textencoder 2": "text encoder 2",
+}
 PHASES = {
     "loading": "loading the model",
     "caching": "caching",
@@ -37,36 +40,30 @@ _PROGRESS = re.compile(r"[^\n]*\r(?!\n)")
 
 def header(view: RunView, now: float) -> Markup:
     """Name, state, phase, times; progress; the numbers."""
-    status = view.status
+    status, note = view.status, read_note(view.run)
     phase = tag("span", _phase(view), class_="phase") if status.is_active and view.phase else None
     title = tag(
         "div",
         tag("h1", run_title(view)),
-        tag("span", state_badge(status.state), id="run-state", role="status", aria_label="State"),
+        tag("span", state_badge(status.state), id="run-state", role="status", aria_label=say("State")),
         phase,
         class_="run-title",
     )
-    return join(title, tag("p", _times(view, now), class_="times num soft"), _progress(view), _numbers(view))
+    tags = tag("span", [tag("span", word, class_="chip") for word in note.tags], class_="chips") if note.tags else None
+    what = tag("p", trained_words(str(view.record.get("command", ""))), tags, class_="run-kind soft")
+    return join(title, what, _note(note.text), tag("p", _times(view, now), class_="times num soft"), _progress(view), _numbers(view))
 
 
-def verdict(view: RunView) -> Markup:
+def verdict(view: RunView, *, root_path: str = "") -> Markup:
     """Why the run ended as it did, and what to do; nothing while it runs well."""
     status = view.status
     fix = tag("p", status.fix, class_="fix") if status.fix else None
     if status.state == "failed":
-        reason = tag("p", status.reason or "The trainer ended without a reason.")
-        lines = last_lines(view)
-        tail = (
-            tag(
-                "details",
-                tag("summary", f"The last {plural(lines.count(NEWLINE) + 1, 'line')} of the log"),
-                tag("pre", lines, tabindex="0"),
-                open=True,
-            )
-            if lines
-            else None
+        reason = tag("p", status.reason or say("The trainer ended without a reason."), class_="reason")
+        return join(
+            tag("div", tag("h2", say("The training failed")), reason, fix, _tail(view), _help(view, root_path), class_="card banner bad"),
+            _warnings(view),
         )
-        return join(tag("div", tag("h2", "The training failed"), reason, fix, tail, class_="card banner bad", role="alert"), _warnings(view))
     if status.state in ("stopped", "paused", "interrupted") and status.reason:
         return join(tag("div", tag("p", status.reason), fix, class_="card banner warn"), _warnings(view))
     return join(_warnings(view))
@@ -75,95 +72,7 @@ def verdict(view: RunView) -> Markup:
 def last_lines(view: RunView) -> str:
     """The end of the log."""
     text = log_text(read_tail(view.run / LOG_FILE).decode("utf-8", "replace"))
-    return NEWLINE.join(text.strip().splitlines()[-LAST_LINES:])
-
-
-def _warnings(view: RunView) -> Markup | None:
-    if not view.warnings:
-        return None
-    rows = [tag("li", warning.text, " ", tag("span", warning.fix, class_="fix"), class_="warning") for warning in view.warnings]
-    return tag("details", tag("summary", plural(len(rows), "warning")), tag("ul", rows, class_="problems"), class_="card notes")
-
-
-def charts(view: RunView) -> Markup:
-    """Loss, raw and smoothed, with the learning rates below."""
-    points = view.curve.points
-    raw = thinned([(point.step, point.loss) for point in points], CHART_POINTS)
-    smooth = thinned([(point.step, point.avg_loss) for point in points], CHART_POINTS)
-    series = [Series("loss", raw, "raw"), Series("average", smooth, "smooth")]
-    marks = [(save.step, f"saved at step {save.step:,}") for save in view.saves.values() if save.what == "weights" and save.step < view.total]
-    loss = line_chart(series, Frame(x_max=float(view.total or view.step) or None, marks=marks), title=_loss_words(view))
-    groups = list(points[-1].lr) if points else []
-    rates = [
-        Series(GROUPS.get(group, group), thinned([(point.step, point.lr.get(group, 0.0)) for point in points], RATE_POINTS), f"rate-{index % 4}")
-        for index, group in enumerate(groups)
-    ]
-    rate = (
-        line_chart(rates, Frame(height=110, x_max=float(view.total or view.step) or None, from_zero=True), title="Learning rate by step")
-        if rates
-        else None
-    )
-    return join(
-        tag("div", tag("h2", "Loss"), legend(series), class_="card-head"),
-        loss,
-        tag("div", tag("h3", "Learning rate"), legend(rates), class_="card-head") if rates else None,
-        rate,
-    )
-
-
-def curve_table(view: RunView) -> Markup:
-    """The curve as numbers."""
-    points = view.curve.points
-    stride = max(1, len(points) // TABLE_ROWS)
-    rows = [
-        tag(
-            "tr",
-            tag("td", count(point.step)),
-            tag("td", number(point.loss, 4)),
-            tag("td", number(point.avg_loss, 4)),
-            tag("td", " / ".join(number(rate) for rate in point.lr.values())),
-        )
-        for point in points[stride - 1 :: stride]
-    ]
-    heads = [tag("th", word, scope="col") for word in ("Step", "Loss", "Average", "Learning rate")]
-    return tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="rows num")
-
-
-def gallery(view: RunView, *, root_path: str) -> Markup:
-    """Sample pictures: a row per prompt, a column per step, the newest at the right."""
-    if not view.samples:
-        told = "Pictures appear here as they are drawn." if view.status.is_active else "No sample pictures were drawn."
-        return join(tag("h2", "Samples"), tag("p", told, class_="soft"))
-    steps = sorted({sample.step for sample in view.samples})[-SAMPLE_COLUMNS:]
-    indices = sorted({sample.index for sample in view.samples})
-    at = {(sample.index, sample.step): sample for sample in view.samples}
-    heads = [tag("th", f"step {step:,}" if step else "before", scope="col") for step in steps]
-    rows = [
-        tag("tr", _prompt_head(view.samples, index), [tag("td", _picture(view, at.get((index, step)), root_path)) for step in steps])
-        for index in indices
-    ]
-    return join(
-        tag("h2", "Samples"),
-        tag(
-            "div",
-            tag("table", tag("thead", tag("tr", tag("th", "Prompt", scope="col"), heads)), tag("tbody", rows), class_="samples num"),
-            class_="scroll",
-            tabindex="0",
-            role="region",
-            aria_label="Samples",
-        ),
-    )
-
-
-def files(view: RunView, *, root_path: str) -> Markup:
-    """What the run has saved, with downloads."""
-    saves = sorted(view.saves.values(), key=lambda save: (not save.final, -save.step, save.what != "weights"))
-    if not saves:
-        return tag("p", "Nothing saved yet.", class_="soft")
-    heads = [tag("th", word, scope="col") for word in ("File", "Step", "Size", "")]
-    table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", [_file_row(view, save, root_path) for save in saves]), class_="rows files")
-    final = next((save for save in saves if save.final and save.what == "weights"), None)
-    return join(table, _how_to_use(Path(final.path).name) if final and view.status.state == "finished" else None)
+    return "\n".join(text.strip().splitlines()[-LAST_LINES:])
 
 
 def log_text(text: str) -> str:
@@ -176,132 +85,143 @@ def run_title(view: RunView) -> str:
     return read_note(view.run).title or view.name or view.run.name
 
 
-def file_address(view: RunView, path: str, root_path: str, *, download: bool = False) -> str:
-    """The address under which the server hands out a file of this run."""
-    return f"{root_path}/file?run={quote(view.run.name)}&path={quote(path, safe='')}{'&download=1' if download else ''}"
-
-
-def _phase(view: RunView) -> str:
-    words = PHASES.get(view.phase, view.phase)
-    if view.phase != "training" and view.phase_total > 1:
-        return f"{words}, {count(view.phase_done)} of {count(view.phase_total)}"
-    return words
-
-
-def _times(view: RunView, now: float) -> str:
-    status, eta = view.status, view.eta_s
-    words = [f"started {clock(status.started)}" if status.started else "waiting to start"]
-    if status.is_active:
-        if view.phase == "training":
-            words.append(f"{duration(eta)} left" if eta is not None else "time left: measuring…")
-        if eta is not None and eta >= 120:
-            words.append(f"ends about {clock(now + eta)}")
-        if view.heard and now - view.heard > STALE_SECONDS:
-            words.append(f"last heard {duration(now - view.heard)} ago")
-    elif status.ended and status.started:
-        words.append(f"took {duration(status.ended - status.started)}")
-    return " · ".join(words)
-
-
-def _progress(view: RunView) -> Markup:
-    percent = view.fraction * 100
-    state = view.status.state
-    bar = tag(
-        "div",
-        tag("div", style=f"width:{percent:.2f}%"),
-        class_=f"progress {state}",
-        role="progressbar",
-        aria_label="Progress",
-        aria_valuenow=f"{percent:.0f}",
-        aria_valuemin=0,
-        aria_valuemax=100,
-    )
-    steps = tag("span", tag("b", count(view.step)), f" of {count(view.total)} steps" if view.total else " steps", aria_label="Step")
-    epoch = tag("span", f"epoch {count(view.epoch)} of {count(view.epochs)}") if view.epochs else None
-    return tag("div", bar, tag("div", steps, epoch, tag("span", f"{percent:.0f} %"), class_="progress-words num"), class_="progress-box")
-
-
-def _numbers(view: RunView) -> Markup:
-    usage = view.usage
-    pairs = [("Loss", number(view.loss)), ("Average loss", number(view.avg_loss)), ("Speed", f"{number(view.it_s)} it/s" if view.it_s else "–")]
-    pairs += [
-        (f"Rate, {GROUPS.get(group, group)}" if len(view.lr) > 1 else "Learning rate", number(rate)) for group, rate in list(view.lr.items())[:2]
-    ]
-    gpu = view.memory.get("gpu_bytes")
-    pairs.append(
-        ("GPU memory", size(gpu))
-        if gpu
-        else ("Memory", size(usage.rss_bytes or view.memory.get("rss_bytes", 0)) if usage.rss_bytes or view.memory else "–")
-    )
-    if usage.processes:
-        pairs.append(("Processor", "–" if usage.cpu_percent is None else f"{usage.cpu_percent:.0f} %"))
-    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs], class_="numbers num")
-
-
-def _loss_words(view: RunView) -> str:
-    return f"Loss by step: {number(view.loss)} at step {view.step:,}, {number(view.avg_loss)} on average"
-
-
-def _prompt_head(samples: Sequence[Sample], index: int) -> Markup:
-    prompt = next((sample.prompt for sample in reversed(samples) if sample.index == index), "")
-    return tag("th", tag("span", prompt, title=prompt), scope="row")
-
-
-def _picture(view: RunView, sample: Sample | None, root_path: str) -> Markup | None:
-    if sample is None:
+def trainer_of(script: str) -> Command | None:
+    """The trainer's row; None for one of another version of the program."""
+    try:
+        return command(script)
+    except KeyError:
         return None
-    address = file_address(view, sample.path, root_path)
-    words = f"{sample.prompt}, step {sample.step:,}"
-    return tag(
-        "a",
-        tag("img", src=address, alt=words, loading="lazy", width=128, height=128),
-        href=address,
-        data_view_picture=True,
-        data_caption=words,
-        target="_blank",
-    )
 
 
-def _file_row(view: RunView, save: SavedFile, root_path: str) -> Markup:
-    name = Path(save.path).name
-    label = tag("b", name) if save.final else name
-    where = tag("div", str(Path(save.path).parent), class_="small soft")
-    link = (
-        tag(
-            "a",
-            "Download",
-            href=file_address(view, save.path, root_path, download=True),
-            class_="button",
-            download=name,
-            aria_label=f"Download {name}",
-        )
-        if save.what == "weights"
-        else tag("span", "state for resuming", class_="small soft")
-    )
-    return tag(
-        "tr",
-        tag("td", label, where),
-        tag("td", count(save.step), class_="num"),
-        tag("td", size(save.bytes), class_="num"),
-        tag("td", link, class_="end"),
-    )
+def trained_words(script: str) -> str:
+    """Family and method of a run."""
+    row = trainer_of(script)
+    return f"{say(METHODS[row.method])} · {FAMILIES[row.family].title}" if row else script
 
 
-def _how_to_use(name: str) -> Markup:
-    stem = Path(name).stem
-    rows = [
-        ("ComfyUI", join("Put the file into ", tag("code", "models/loras"), " and load it with the node “Load LoRA”.")),
-        ("A1111, Forge", join("Put it into ", tag("code", "models/Lora"), " and write ", tag("code", f"<lora:{stem}:1>"), " into the prompt.")),
-        ("diffusers", tag("code", f'pipe.load_lora_weights(".", weight_name="{name}")')),
-    ]
-    return tag(
-        "details",
-        tag("summary", "How to use it"),
-        tag("dl", [join(tag("dt", program), tag("dd", how)) for program, how in rows], class_="facts"),
-        open=True,
-    )
+def file_address(run: str, path: str, root_path: str, *, download: bool = False) -> str:
+    """The address under which the server hands out a file of a run, by the run's id."""
+    return f"{root_path}/file?run={quote(run)}&path={quote(path, safe='')}{'&download=1' if download else ''}"
+
+
+def download(run: str, path: str, root_path: str, *, primary: bool = False) -> Markup:
+    """A button that downloads a file of a run."""
+    name, address = file_name(path), file_address(run, path, root_path, download=True)
+    class_ = "button primary" if primary else "button"
+    return tag("a", say("Download"), href=address, class_=class_, download=name, aria_label=say("Download {name}", name=name))
+
+
+def file_name(path: str) -> str:
+    """A file's name without its folders."""
+    return Path(path).name
 
 
 def now_seconds() -> float:
     """The time that pages count from (unix seconds)."""
     return time.time()
+
+
+def _tail(view: RunView) -> Markup | None:
+    lines = last_lines(view)
+    if not lines:
+        return None
+    rows = lines.count("\n") + 1
+    title = say("The last line of the log") if rows == 1 else say("The last {count} lines of the log", count=count(rows))
+    return tag("details", tag("summary", title), tag("pre", lines, tabindex="0"), open=True)
+
+
+def _help(view: RunView, root_path: str) -> Markup:
+    """What a person does then: ask somebody, or try again."""
+    name = view.run.name
+    report = tag("a", say("Download a report"), href=f"{root_path}/report?run={quote(name)}", class_="button", download="report.txt")
+    again = tag("button", say("Train again with changes"), type="button", class_="button", data_again=name)
+    words = say("The report has settings, versions and the end of the log, without secrets and personal folders.")
+    return join(tag("div", again, report, class_="buttons"), tag("p", words, class_="small soft"))
+
+
+def _warnings(view: RunView) -> Markup | None:
+    if not view.warnings:
+        return None
+    rows = [tag("li", warning.text, " ", tag("span", warning.fix, class_="fix"), class_="warning") for warning in view.warnings]
+    title = say("1 warning") if len(rows) == 1 else say("{count} warnings", count=count(len(rows)))
+    return tag("details", tag("summary", title), tag("ul", rows, class_="problems"), class_="card notes")
+
+
+def _note(text: str) -> Markup | None:
+    """The note's words; a long one is folded."""
+    if not text:
+        return None
+    if len(text) <= LONG_NOTE and text.count("\n") < 4:
+        return tag("p", text, class_="run-note")
+    return tag("details", tag("summary", text.splitlines()[0][:LONG_NOTE], class_="run-note"), tag("p", text, class_="run-note"))
+
+
+def _phase(view: RunView) -> str:
+    words = say(PHASES.get(view.phase, view.phase))
+    if view.phase != "training" and view.phase_total > 1:
+        return say("{phase}, {done} of {total}", phase=words, done=count(view.phase_done), total=count(view.phase_total))
+    return words
+
+
+def _times(view: RunView, now: float) -> str:
+    status, eta = view.status, view.eta_s
+    words = [say("started {time}", time=clock(status.started)) if status.started else say("waiting to start")]
+    if status.is_active:
+        if view.phase == "training":
+            words.append(say("{duration} left", duration=duration(eta)) if eta is not None else say("time left: measuring…"))
+        if eta is not None and eta >= 120:
+            words.append(say("ends about {time}", time=clock(now + eta)))
+        if view.heard and now - view.heard > STALE_SECONDS:
+            words.append(say("last heard {duration} ago", duration=duration(now - view.heard)))
+    elif status.ended and status.started:
+        words.append(say("took {duration}", duration=duration(status.ended - status.started)))
+    return " · ".join(words)
+
+
+def _progress(view: RunView) -> Markup:
+    percent = view.fraction * 100
+    bar = tag(
+        "div",
+        tag("div", style=f"width:{percent:.2f}%"),
+        class_=f"progress {view.status.state}",
+        role="progressbar",
+        aria_label=say("Progress"),
+        aria_valuenow=f"{percent:.0f}",
+        aria_valuemin=0,
+        aria_valuemax=100,
+    )
+    done = tag("b", count(view.step))
+    total = say("of {total} steps", total=count(view.total)) if view.total else say("steps")
+    steps = tag("span", done, " ", total, aria_label=say("Step"), data_steps=True)
+    epoch = tag("span", say("epoch {epoch} of {epochs}", epoch=count(view.epoch), epochs=count(view.epochs))) if view.epochs else None
+    return tag("div", bar, tag("div", steps, epoch, tag("span", f"{percent:.0f} %"), class_="progress-words num"), class_="progress-box")
+
+
+def _numbers(view: RunView) -> Markup:
+    usage = view.usage
+    pairs = [(say("Loss"), number(view.loss)), (say("Average loss"), number(view.avg_loss)), (say("Speed"), speed(view.it_s))]
+    for group, rate in list(view.lr.items())[:2]:
+        label = say("Rate, {part}", part=group_words(group)) if len(view.lr) > 1 else say("Learning rate")
+        pairs.append((label, number(rate)))
+    gpu, rss = view.memory.get("gpu_bytes"), usage.rss_bytes or view.memory.get("rss_bytes", 0)
+    pairs.append((say("GPU memory"), size(gpu)) if gpu else (say("Memory"), size(rss) if rss else "–"))
+    if usage.processes:
+        pairs.append((say("Processor"), "–" if usage.cpu_percent is None else f"{usage.cpu_percent:.0f} %"))
+    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs], class_="numbers num")
+
+
+def group_words(group: str) -> str:
+    """What a group of weights is called."""
+    return say(GROUPS.get(group, group))
+
+
+def loss_words(loss: float | None) -> str:
+    """A validation loss, all with as many places, since they are compared."""
+    return "–" if loss is None else f"{loss:.4f}"
+
+
+def speed(it_s: float | None) -> str:
+    """Steps per second, or seconds per step where that is the larger number."""
+    if not it_s:
+        return "–"
+    return say("{count} it/s", count=number(it_s)) if it_s >= 1 else say("{seconds} s/step", seconds=number(1 / it_s))

@@ -64,7 +64,7 @@ def icon(name: str) -> Markup:
 def state_badge(state: str) -> Markup:
     """A run's state as word, colour and mark."""
     mark = f'<svg viewBox="0 0 16 16" {STROKE}>{MARKS.get(state, MARKS["queued"])}</svg>'
-    return tag("span", Markup(mark), state, class_=f"state {state}")
+    return tag("span", Markup(mark), say(state), class_=f"state {state}")
 
 
 def shell(page: str, frame: Frame) -> None:

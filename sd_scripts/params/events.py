@@ -13,6 +13,9 @@ RUN_DIR_VARIABLE = "STUDIO_RUN_DIR"
 RUN_ID_VARIABLE = "STUDIO_RUN_ID"
 EVENTS_FILE = "events.jsonl"
 CONTROL_FOLDER = "control"
+NOTE_FILE = "note.json"
+"""What a person says of the run: one JSON object. The trainer reads `kept` alone, the absolute path of a weight file that is not to be replaced
+by newer ones; "" or a missing file for none."""
 
 Phase = Literal["loading", "caching", "training", "sampling", "saving", "validating"]
 Request = Literal["stop", "save", "sample", "pause"]

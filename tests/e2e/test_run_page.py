@@ -81,7 +81,7 @@ def test_the_demo_is_trained_stopped_reloaded_resumed_and_its_file_downloaded(tr
     expect(pictures.first).to_be_visible()
     assert pictures.first.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 128
     with page.expect_download() as download:
-        page.get_by_label("Download kätzchen 猫.safetensors").click()
+        page.locator("#run-result").get_by_label("Download kätzchen 猫.safetensors").click()
     download.value.save_as(tmp_path / "file.safetensors")
     header = header_of(tmp_path / "file.safetensors")
     assert header["__metadata__"]["ss_network_dim"] == "4"
@@ -99,6 +99,7 @@ def test_a_run_saves_draws_and_pauses_when_asked(train_page: Page, material: Mat
     start(page)
     expect(page.locator("#save")).to_be_visible(timeout=120_000)
     page.locator("#save").click()
+    page.get_by_role("tab", name="Files").click()
     expect(page.get_by_label(re.compile(r"Download asked-step\d{8}\.safetensors"))).to_be_visible(timeout=60_000)
     expect(page.locator("table.samples img")).to_have_count(0)
     page.locator("#sample").click()

@@ -1,4 +1,4 @@
-"""The list of runs: found again, named, compared, put away and brought back, in a real browser."""
+"""The list of runs: found again, named, compared, kept, trained again, put away and brought back, in a real browser."""
 
 from __future__ import annotations
 
@@ -6,73 +6,110 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from kohya_gui.jobs.notes import read_note
 from tests.e2e.conftest import Server
-from tests.kohya_gui.small_runs import write_run
+from tests.e2e.pages import field
+from tests.kohya_gui.small_runs import append_validation, write_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-def typed(page: Page, field: str, text: str) -> None:
-    """Fill one of Gradio's text fields."""
-    page.locator(f"#{field}").locator("textarea, input").first.fill(text)
-
-
-def row(page: Page, name: str):
-    """The row of a run by its name."""
+def row(page: Page, name: str) -> Locator:
+    """The row of a run by what is written in it."""
     return page.locator("#runs tbody tr").filter(has_text=name)
 
 
-def test_a_run_is_named_and_found_by_its_note(server: Server, open_page: Callable[..., Page]) -> None:
-    run = write_run(server.runs_dir, name="noted")
-    page = open_page(f"{server.url}/run?id={run.name}")
-    page.get_by_role("tab", name="Name, note, delete").last.click()
-    typed(page, "note-title", "My ginger cat")
-    typed(page, "note-tags", "good, cat")
-    page.locator("#note-keep").click()
+def test_a_run_is_named_from_the_list_by_keyboard_and_found_by_its_note(server: Server, open_page: Callable[..., Page]) -> None:
+    write_run(server.runs_dir, name="noted")
+    page = open_page(f"{server.url}/runs")
+    row(page, "noted").locator(".more-button").press("Enter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.locator("#note-title").fill("My ginger cat")
+    page.locator("#note-tags").fill("good, cat")
+    page.locator("#note-tags").press("Enter")
     expect(page.locator("#outcome")).to_contain_text("kept")
-    expect(page.locator("#run-header h1")).to_have_text("My ginger cat")
-    page.goto(f"{server.url}/runs")
     expect(row(page, "My ginger cat").locator(".chip")).to_have_text(["good", "cat"])
-    typed(page, "runs-find", "ginger nothing")
+    page.locator("#runs-find").fill("ginger nothing")
     expect(page.locator("#runs")).to_contain_text("No run fits")
-    typed(page, "runs-find", "GINGER")
+    page.locator("#runs-find").fill("GINGER")
     expect(page.locator("#runs tbody tr")).to_have_count(1)
+    page.locator("#runs tbody .of-name a").click()
+    expect(page.locator("#run-header h1")).to_have_text("My ginger cat")
 
 
 def test_two_runs_are_compared(server: Server, open_page: Callable[..., Page]) -> None:
     for name in ("left", "right"):
-        write_run(server.runs_dir, name=name)
+        write_run(server.runs_dir, name=name, samples={10: 1, 20: 1})
     page = open_page(f"{server.url}/runs")
+    row(page, "left").locator("input").check()
     expect(page.locator("#compare-button")).to_be_disabled()
-    for name in ("left", "right"):
-        row(page, f"_{name}").locator("input").check()
+    row(page, "right").locator("input").check()
     page.locator("#compare-button").click()
     expect(page).to_have_url(re.compile(r"/compare\?ids="))
     expect(page.locator("#compare svg polyline")).to_have_count(2)
     expect(page.locator("table.compared tbody tr")).to_have_count(1)
     expect(page.locator("table.compared tbody")).to_contain_text("output_name")
-    expect(page.locator("table.samples img")).to_have_count(2)
+    page.locator("#compare-step").select_option("10")
+    shown = page.locator("table.samples tbody:not([hidden]) img")
+    expect(shown).to_have_count(2)
+    shown.first.click()
+    expect(page.locator("#picture .words")).to_contain_text("step 10")
+    first = page.locator("#picture img").get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#picture img")).not_to_have_attribute("src", str(first))
+    page.keyboard.press("Escape")
+    expect(page.locator("#picture")).to_be_hidden()
 
 
-def test_a_run_is_put_away_and_brought_back(server: Server, open_page: Callable[..., Page]) -> None:
+def test_a_checkpoint_is_kept_and_trained_again_with_changes(server: Server, open_page: Callable[..., Page]) -> None:
+    run = write_run(server.runs_dir, name="chosen", saves=(10, 20), samples={10: 2, 20: 2})
+    append_validation(run, {10: 0.1, 20: 0.2})
+    page = open_page(f"{server.url}/run?id={run.name}#checkpoints")
+    grid = page.locator("#run-checkpoints")
+    expect(grid.locator("img")).to_have_count(4)
+    expect(grid.locator("thead th").nth(1)).to_contain_text("lowest validation loss")
+    grid.get_by_role("button", name="Keep chosen-step00000010.safetensors").click()
+    expect(page.locator("#outcome")).to_contain_text("is kept")
+    expect(page.locator("#run-result")).to_contain_text("chosen-step00000010.safetensors")
+    page.get_by_role("tab", name="Files").click()
+    expect(page.locator("#run-files tbody tr").first).to_contain_text("chosen-step00000010.safetensors")
+    page.get_by_role("button", name="Copy as chosen-kept.safetensors").click()
+    expect(page.locator("#outcome")).to_contain_text("Copied to")
+    with page.expect_download() as download:
+        page.get_by_label("Download chosen-kept.safetensors").click()
+    assert download.value.path().read_text() == "chosen-step00000010.safetensors"
+    assert read_note(run).kept.endswith("chosen-step00000010.safetensors")
+    page.locator("#again").click()
+    expect(page).to_have_url(f"{server.url}/")
+    expect(page.locator("#outcome")).to_contain_text("This form has the settings of")
+    expect(field(page, "network_dim")).to_have_value("4")
+    expect(field(page, "output_name")).to_have_value("chosen")
+
+
+def test_a_run_is_put_away_with_its_files_and_brought_back(server: Server, open_page: Callable[..., Page]) -> None:
     run = write_run(server.runs_dir, name="unwanted")
+    file = server.runs_dir / "unwanted.safetensors"
     page = open_page(f"{server.url}/run?id={run.name}")
-    page.get_by_role("tab", name="Name, note, delete").last.click()
     page.locator("#remove").click()
-    expect(page.locator("#outcome")).to_contain_text("Nothing was moved")
+    expect(page.locator("#remove-words")).to_contain_text("Delete this run?")
+    page.keyboard.press("Escape")
     assert run.is_dir()
-    page.locator("#remove-sure input").check()
     page.locator("#remove").click()
-    expect(page).to_have_url(re.compile(r"/runs\?gone="))
-    expect(page.locator("#outcome")).to_contain_text("lies in the trash")
-    expect(row(page, "_unwanted")).to_have_count(0)
+    page.locator("#remove-files").check()
+    page.locator("#remove-sure").click()
+    expect(page).to_have_url(re.compile(r"/runs$"))
+    expect(page.locator("#outcome")).to_contain_text("is in the trash")
+    expect(row(page, "unwanted")).to_have_count(0)
     assert not run.exists()
-    page.locator("#trash button").first.click()
-    page.locator("#restore").click()
-    expect(row(page, "_unwanted")).to_have_count(1)
+    assert not file.exists()
+    page.locator("#trash summary").click()
+    page.get_by_role("button", name=f"Bring {run.name} back").click()
+    expect(row(page, "unwanted")).to_have_count(1)
     assert run.is_dir()
+    assert file.is_file()
 
 
 def test_comparing_nothing_says_what_to_do(server: Server, open_page: Callable[..., Page]) -> None:

@@ -92,7 +92,7 @@ def test_a_runs_own_files_are_handed_out_and_no_others(page: TestClient, folder:
     run = write_run(folder / "runs")
     assert page.get("/file", params={"run": run.name, "path": "log.txt"}).headers["content-type"].startswith("text/plain")
     weights = page.get("/file", params={"run": run.name, "path": str(run.parent / "cat.safetensors"), "download": True})
-    assert (weights.content, weights.headers["content-disposition"]) == (b"weights", 'attachment; filename="cat.safetensors"')
+    assert (weights.content, weights.headers["content-disposition"]) == (b"cat.safetensors", 'attachment; filename="cat.safetensors"')
     assert page.get("/file", params={"run": run.name, "path": "../../x"}).status_code == 403
     assert page.get("/file", params={"run": "../x", "path": "log.txt"}).status_code == 403
 

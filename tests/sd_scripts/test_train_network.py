@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_runs import events, report_to, train
 
 from sd_scripts.library.weights_file import read_weights, sha256_of
+from sd_scripts.params.events import NOTE_FILE
 
 ROOT = Path(__file__).parents[2]
 LORA_MODULES = 60
@@ -143,12 +144,14 @@ def test_an_earlier_runs_file_is_not_overwritten(tmp_path, capsys):
     assert (tmp_path / "out" / "cat.safetensors").read_text() == "precious"
 
 
-def test_old_checkpoints_go_and_are_named(tmp_path, run_dir):
-    train(tmp_path, max_train_steps=6, save_every_n_steps=2, save_last_n_steps=2, save_state=True)
+def test_old_checkpoints_go_and_are_named_but_the_one_that_somebody_keeps_stays(tmp_path, run_dir):
+    (run_dir / NOTE_FILE).write_text(json.dumps({"kept": str(tmp_path / "out" / "cat-step00000004.safetensors")}))
+    train(tmp_path, max_train_steps=8, save_every_n_steps=2, save_last_n_steps=2, save_state=True)
     kept = sorted(path.name for path in (tmp_path / "out").iterdir())
-    steps = [f"cat-step0000000{step}{ending}" for step in (4, 6) for ending in ("-state", ".safetensors")]
-    assert kept == ["cat-state", *steps, "cat.safetensors"]
-    assert [Path(event["path"]).name for event in events(run_dir, "removed")] == ["cat-step00000002.safetensors", "cat-step00000002-state"]
+    steps = [f"cat-step0000000{step}{ending}" for step in (6, 8) for ending in ("-state", ".safetensors")]
+    assert kept == ["cat-state", "cat-step00000004.safetensors", *steps, "cat.safetensors"]
+    gone = [Path(event["path"]).name for event in events(run_dir, "removed")]
+    assert gone == ["cat-step00000002.safetensors", "cat-step00000002-state", "cat-step00000004-state"]
 
 
 REFUSED = [["--learning_rte", "1"], ["--pretrained_model_name_or_path", "nowhere.safetensors"]]

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from sd_scripts.errors import TrainingError
 from sd_scripts.library.training.console import LOG
-from sd_scripts.params.events import EVENTS_FILE, Phase, event_line
+from sd_scripts.params.events import EVENTS_FILE, NOTE_FILE, Phase, event_line
 
 Axis = Literal["step", "epoch"]
 
@@ -152,6 +152,16 @@ class Report:
             average = sum(self._average.losses) / max(1, len(self._average.losses))
             points = {f"loss/validation/{kind}_average": loss, f"loss/validation/{kind}_divergence": loss - average}
             self._curves.draw(points, step=step, epoch=epoch, by=kind)
+
+    def kept(self) -> str:
+        """The absolute path of the checkpoint that somebody who watches chose to keep; "" without one."""
+        if self.run_dir is None:
+            return ""
+        try:
+            note = json.loads((self.run_dir / NOTE_FILE).read_text("utf-8"))
+            return str(note["kept"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
     def ended_epoch(self, epoch: int) -> None:
         """All of an epoch's steps are done."""

@@ -147,8 +147,14 @@ class Saver:
             self.uploads.send(saved.path, state=what == "state")
 
     def _remove(self, path: Path | None) -> None:
-        """Take away a checkpoint that a newer one replaces. One that cannot be removed is left with a warning: no reason to end a training."""
+        """Take away a checkpoint that a newer one replaces, unless somebody chose it to be kept.
+
+        One that cannot be removed is left with a warning: no reason to end a training.
+        """
         if path is None or not path.exists():
+            return
+        if str(path.absolute()) == self.report.kept():
+            self.report.say(f"keeping the chosen checkpoint: {path}")
             return
         self._remove(self.rules.beside(path))
         if self.uploads is not None:

@@ -123,10 +123,10 @@ def test_an_event_of_another_shape_is_a_warning_not_a_crash(run):
 def test_a_poll_reads_only_what_is_new(run):
     write(run, *(step(n, total=10_000) for n in range(1, 10_001)))
     view = RunView(run).refresh()
-    before = view.offset
-    write(run, step(10_000, total=10_000))
+    before, line = view.offset, step(10_000, total=10_000)
+    write(run, line)
     events, offset = read_events(run / "events.jsonl", before)
-    assert (len(events), offset - before, len(view.curve.points) <= 800) == (1, len(step(10_000, total=10_000)), True)
+    assert (len(events), offset - before, len(view.curve.points) <= 800) == (1, len(line), True)
 
 
 def test_all_who_look_share_one_view(run):

@@ -1,11 +1,10 @@
-"""Notes of runs, and the trash: nothing is lost, nothing is overwritten."""
+"""Notes of runs."""
 
 from __future__ import annotations
 
 import pytest
 
-from kohya_gui.jobs.notes import LONGEST_TITLE, MOST_TAGS, Note, bring_back, in_trash, put_away, read_note, write_note
-from kohya_gui.jobs.runs import list_runs
+from kohya_gui.jobs.notes import LONGEST_TITLE, MOST_TAGS, Note, choose, note_copy, read_note, write_note
 from sd_scripts.errors import RunError
 from tests.kohya_gui.small_runs import write_run
 
@@ -37,33 +36,18 @@ def test_search_looks_at_every_word(words, fits):
     assert Note("My cat", "too dark", ("good",)).matches(words, "2026_run") is fits
 
 
-def test_a_run_goes_to_the_trash_and_comes_back_whole(tmp_path):
+def test_words_and_the_chosen_file_do_not_disturb_each_other(tmp_path):
     run = write_run(tmp_path)
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    lies = put_away(run)
-    assert list_runs(tmp_path) == []
-    assert list(in_trash(tmp_path)) == [run.name]
-    assert (tmp_path / "cat.safetensors").is_file()  # what it trained stays
-    assert lies.is_dir()
-    assert {path.name: path.read_bytes() for path in bring_back(tmp_path, run.name).iterdir() if path.is_file()} == before
-    assert [summary.id for summary in list_runs(tmp_path)] == [run.name]
+    choose(run, "/out/cat.safetensors")
+    note_copy(run, tmp_path / "cat-kept.safetensors")
+    write_note(run, title="cat", text="", tags="")
+    note = read_note(run)
+    assert (note.title, note.kept, note.copy) == ("cat", "/out/cat.safetensors", str(tmp_path / "cat-kept.safetensors"))
+    choose(run, "/out/other.safetensors")
+    assert (read_note(run).title, read_note(run).copy) == ("cat", "")
 
 
-def test_a_run_that_waits_stays(tmp_path):
-    run = write_run(tmp_path, state="queued")
-    with pytest.raises(RunError, match="Stop it first"):
-        put_away(run)
-
-
-def test_nothing_in_the_trash_is_overwritten(tmp_path):
+def test_a_note_of_an_older_version_is_read(tmp_path):
     run = write_run(tmp_path)
-    put_away(run)
-    run.mkdir()
-    with pytest.raises(RunError, match="exists already"):
-        bring_back(tmp_path, run.name)
-
-
-@pytest.mark.parametrize("name", ["", "..", "nothing", "../cat"])
-def test_only_runs_come_back(tmp_path, name):
-    with pytest.raises(RunError, match="no run"):
-        bring_back(tmp_path, name)
+    (run / "note.json").write_text('{"title": "cat", "text": "", "tags": []}')
+    assert read_note(run) == Note("cat")
