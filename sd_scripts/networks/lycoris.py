@@ -40,6 +40,7 @@ OWN: Mapping[str, Callable[[AdapterTarget, int, float, Mapping[str, Any]], Adapt
     "full": lambda at, rank, alpha, given: FullModule(at, rank, alpha, dropouts=Dropouts(0.0, given["rank_dropout"], given["module_dropout"])),
 }
 """Kinds that are made here: the package's dylora draws its ranks at random even in inference, its full takes the weights off the model's layers."""
+MOST_IN_HALF = torch.finfo(torch.float16).max
 FAST = ("lora_up.weight", "hada_w2_a", "lokr_w2", "lokr_w2_b")
 """Parameters that LoRA+ trains faster: those that start at zero."""
 
@@ -52,6 +53,8 @@ class LycorisModule(AdapterModule):
         del self.alpha
         self.scale = self.factor = 1.0
         self.inner = inner
+        if getattr(inner, "use_w1", False) and getattr(inner, "use_w2", False):
+            inner.alpha.clamp_(max=MOST_IN_HALF)  # the package notes the rank, which scales nothing here, and 100000 would be Inf in an fp16 file
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The target's output at the adapter's multiplier."""

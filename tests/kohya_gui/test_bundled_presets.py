@@ -155,6 +155,7 @@ def test_the_list_tells_where_a_preset_comes_from() -> None:
 TRAINED = [
     ("train_network", "sd-style-06gb"),
     ("train_network", "kohya-sd15-lokr-v2-0"),
+    ("train_network", "kohya-sd15-lokr-v1-0"),
     ("train_network", "kohya-sd15-edg-loconoptisettings"),
     ("train_network", "kohya-ia3-prodigy-sd15"),
     ("sdxl_train_network", "sdxl-person-08gb"),
