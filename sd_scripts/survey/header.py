@@ -33,7 +33,7 @@ class ModelFacts:
     """What a model file is. `family` is "sd1", "sd2", "sdxl", "sd3", "flux", ... or "" where it cannot be told, `title` the same for people.
 
     `prediction` is what it says itself, None where it does not. `script` is the LoRA trainer for it, `size` in bytes, `zero_snr` whether it says that
-    its last timestep is pure noise, `notes` sentences for people.
+    its last timestep is pure noise, `refusal` why nothing trains it, `notes` sentences for people.
     """
 
     family: str
@@ -46,6 +46,7 @@ class ModelFacts:
     script: str = ""
     inpainting: bool = False
     zero_snr: bool = False
+    refusal: str = ""
     notes: tuple[str, ...] = ()
 
     def line(self) -> str:
@@ -112,6 +113,7 @@ def facts_of(header: Header, *, is_folder: bool = False) -> ModelFacts:
         script=signature.script if signature and kind in ("checkpoint", "folder", "denoiser") else "",
         inpainting=channels == 9,
         zero_snr="ztsnr" in header.tensors,
+        refusal=signature.refusal if signature else "",
         notes=tuple(_notes(header, family, kind, channels=channels, prediction=prediction)),
     )
 

@@ -69,7 +69,9 @@ def other_weights(config: Config, model: ModelFacts | None) -> Iterator[Problem]
 def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
     yield from (warning(MODEL, note) for note in facts.notes if not (facts.inpainting and "inpainting" in note) and "v_parameterization" not in note)
     family = FAMILIES[config.command.family]
-    if facts.family and facts.family not in family.kinds and facts.kind in ("checkpoint", "folder", "denoiser"):
+    if facts.refusal:
+        yield error(MODEL, facts.refusal, "Name the base model.")
+    elif facts.family and facts.family not in family.kinds and facts.kind in ("checkpoint", "folder", "denoiser"):
         script = _script_for(facts, config.command)
         fix = f"Use {script} for it." if script else f"Name a {family.title} model."
         yield error(MODEL, f"This is a {facts.title} model; {config.command.script} is for {family.title}.", fix)

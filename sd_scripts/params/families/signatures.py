@@ -15,13 +15,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A kind of model: all `marks` are there and none of `absent`. `script` trains an adapter for it; empty where kohya's suite has none."""
+    """A kind of model: all `marks` are there and none of `absent`. `script` trains an adapter for it; empty where kohya's suite has none, and `refusal`
+    then says why, in a sentence."""
 
     kind: str
     title: str
     marks: tuple[Mark, ...]
     absent: tuple[str, ...] = ()
     script: str = ""
+    refusal: str = ""
 
 
 _UNET = "model.diffusion_model."
@@ -29,11 +31,16 @@ _SD_ATTENTION = f"{_UNET}input_blocks.1.1.proj_in.weight"
 _SD_LABELS = f"{_UNET}label_emb.0.0.weight"
 _FOLDER_ATTENTION = "unet/down_blocks.0.attentions.0.proj_in.weight"
 _FOLDER_LABELS = "unet/add_embedding.linear_1.weight"
+_FOLDER_FOURTH_LEVEL = "unet/down_blocks.3.resnets.0.conv1.weight"
+_REFINES = (
+    "The SDXL refiner is not trained here: it only finishes what the base model has drawn, has one text encoder, and is told an aesthetic score."
+)
 
 SIGNATURES = (
     Signature("sdxl", "SDXL", (Mark(_SD_LABELS), Mark("conditioner.embedders.1.model.text_projection")), script="sdxl_train_network"),
+    Signature("sdxl_refiner", "SDXL refiner", (Mark(_FOLDER_LABELS), Mark(_FOLDER_FOURTH_LEVEL)), refusal=_REFINES),
     Signature("sdxl", "SDXL", (Mark(_FOLDER_LABELS), Mark("text_encoder_2/text_projection.weight")), script="sdxl_train_network"),
-    Signature("sdxl_refiner", "SDXL refiner", (Mark(_SD_LABELS), Mark("conditioner.embedders.0.model.text_projection"))),
+    Signature("sdxl_refiner", "SDXL refiner", (Mark(_SD_LABELS), Mark("conditioner.embedders.0.model.text_projection")), refusal=_REFINES),
     Signature("sdxl", "SDXL", (Mark(_SD_LABELS),), script="sdxl_train_network"),
     Signature("sd1", "Stable Diffusion 1.x", (Mark(_SD_ATTENTION, 4),), (_SD_LABELS,), "train_network"),
     Signature("sd2", "Stable Diffusion 2.x", (Mark(_SD_ATTENTION, 2),), (_SD_LABELS,), "train_network"),
