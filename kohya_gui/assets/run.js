@@ -75,9 +75,15 @@
     seen[name] = digest;
     // The newest sample is at the right, the last line of a log at the end.
     $$(SCROLLED, piece).forEach((part, index) => ([part.scrollLeft, part.scrollTop] = had && scrolled[index] ? scrolled[index] : [FAR, part.matches("details pre") ? FAR : 0]));
-    if (!had) return;
+    if (!had) return showChosen(piece);
     $$("details", piece).forEach((part, index) => folded[index] !== undefined && (part.open = folded[index]));
     if (focused >= 0) piece.querySelectorAll("a, button, summary, [tabindex]")[focused]?.focus({ preventScroll: true });
+  }
+
+  // Of many checkpoints, the chosen one is in view first, else the best.
+  function showChosen(piece) {
+    const head = $("table.grid th.kept", piece) || $("table.grid .chip.best", piece)?.closest("th");
+    if (head) head.closest(".scroll").scrollLeft = head.offsetLeft - head.parentElement.firstElementChild.offsetWidth - 16;
   }
 
   function takeLog(news) {

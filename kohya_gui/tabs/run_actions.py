@@ -175,7 +175,7 @@ def _buttons(view: RunView) -> list[str]:
         "pause": trains,
         "stop": status.state == "queued" or (status.is_active and status.state != "stopping"),
         "kill": status.state == "stopping",
-        "resume": status.is_resumable,
+        "resume": status.is_resumable and any(save.what == "state" for save in view.saves.values()),
         "remove": not status.is_active and status.state != "queued",
     }
     return [key for key, makes_sense in shown.items() if makes_sense]

@@ -64,8 +64,9 @@ def verdict(view: RunView, *, root_path: str = "") -> Markup:
             tag("div", tag("h2", say("The training failed")), reason, fix, _tail(view), _help(view, root_path), class_="card banner bad"),
             _warnings(view),
         )
-    if status.state in ("stopped", "paused", "interrupted") and status.reason:
-        return join(tag("div", tag("p", status.reason), fix, class_="card banner warn"), _warnings(view))
+    if status.is_resumable:
+        said = tag("p", status.reason) if status.reason else None
+        return join(tag("div", said, fix, _way_on(view), class_="card banner warn"), _warnings(view))
     return join(_warnings(view))
 
 
@@ -130,6 +131,14 @@ def _tail(view: RunView) -> Markup | None:
     return tag("details", tag("summary", title), tag("pre", lines, tabindex="0"), open=True)
 
 
+def _way_on(view: RunView) -> Markup:
+    """From where a resumption would go on."""
+    steps = [save.step for save in view.saves.values() if save.what == "state"]
+    if not steps:
+        return tag("p", say("No state was saved, so it cannot be resumed. “Train again with changes” begins anew."), class_="fix")
+    return tag("p", say("“Resume” goes on from step {step}.", step=count(max(steps))), class_="fix")
+
+
 def _help(view: RunView, root_path: str) -> Markup:
     """What a person does then: ask somebody, or try again."""
     name = view.run.name
@@ -171,11 +180,22 @@ def _times(view: RunView, now: float) -> str:
             words.append(say("{duration} left", duration=duration(eta)) if eta is not None else say("time left: measuring…"))
         if eta is not None and eta >= 120:
             words.append(say("ends about {time}", time=clock(now + eta)))
+        words += _next_sample(view)
         if view.heard and now - view.heard > STALE_SECONDS:
             words.append(say("last heard {duration} ago", duration=duration(now - view.heard)))
     elif status.ended and status.started:
-        words.append(say("took {duration}", duration=duration(status.ended - status.started)))
+        took = status.ended - status.started if status.attempt < 2 else sum(view.timeline.spent.values())
+        words.append(say("took {duration}", duration=duration(took)))
     return " · ".join(words)
+
+
+def _next_sample(view: RunView) -> list[str]:
+    plan, per_epoch = view.plan, int(view.plan.get("steps_per_epoch") or 0)
+    due = [*plan.get("sample_steps", ()), *(epoch * per_epoch for epoch in plan.get("sample_epochs", ()))]
+    left = min((step - view.step for step in due if step > view.step), default=None)
+    if left is None or view.phase != "training":
+        return []
+    return [say("next sample in 1 step") if left == 1 else say("next sample in {steps} steps", steps=count(left))]
 
 
 def _progress(view: RunView) -> Markup:
@@ -200,9 +220,9 @@ def _progress(view: RunView) -> Markup:
 def _numbers(view: RunView) -> Markup:
     usage = view.usage
     pairs = [(say("Loss"), number(view.loss)), (say("Average loss"), number(view.avg_loss)), (say("Speed"), speed(view.it_s))]
-    for group, rate in list(view.lr.items())[:2]:
-        label = say("Rate, {part}", part=group_words(group)) if len(view.lr) > 1 else say("Learning rate")
-        pairs.append((label, number(rate)))
+    one = len(set(view.lr.values())) == 1
+    for group, rate in list(view.lr.items())[: 1 if one else 2]:
+        pairs.append((say("Learning rate") if one else say("Rate, {part}", part=group_words(group)), number(rate)))
     gpu, rss = view.memory.get("gpu_bytes"), usage.rss_bytes or view.memory.get("rss_bytes", 0)
     pairs.append((say("GPU memory"), size(gpu)) if gpu else (say("Memory"), size(rss) if rss else "–"))
     if usage.processes:

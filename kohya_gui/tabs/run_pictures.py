@@ -28,7 +28,10 @@ def gallery(view: RunView, *, root_path: str) -> Markup:
         for index in indices(view.samples)
     ]
     older = len(steps) - len(shown)
-    rest = tag("p", say("Samples of {count} earlier steps are not shown.", count=count(older)), class_="small soft") if older else None
+    hidden = (
+        say("Samples of 1 earlier step are not shown.") if older == 1 else say("Samples of {count} earlier steps are not shown.", count=count(older))
+    )
+    rest = tag("p", hidden, class_="small soft") if older else None
     return join(tag("h2", say("Samples")), _sideways(tag("tr", tag("th", say("Prompt"), scope="col"), heads), rows, say("Samples")), rest)
 
 

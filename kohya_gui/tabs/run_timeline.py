@@ -22,7 +22,8 @@ def timeline(view: RunView, now: float) -> Markup:
     if len(moments) > SHOWN:
         rows.append(tag("li", say("{count} earlier moments are not shown.", count=count(len(moments) - SHOWN)), class_="soft"))
     rows.append(_line(clock(status.created), say("Put into the queue"), "queued"))
-    return join(tag("h2", say("Where the time went")), _spent(view), tag("h2", say("What happened")), tag("ol", rows, class_="timeline"))
+    happened = tag("ol", rows, class_="timeline", tabindex="0", aria_label=say("What happened"))
+    return join(tag("h2", say("Where the time went")), _spent(view), tag("h2", say("What happened")), happened)
 
 
 def _spent(view: RunView) -> Markup:

@@ -88,7 +88,8 @@ def runs_table(desk: Desk, *, words: str = "", state: str = ANY, most: int = FIR
     rows = [_row(desk, summary, notes[summary.id]) for summary in found[:most]]
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="runs")
     left = len(found) - most
-    more = tag("button", say("Show {count} older runs", count=count(left)), type="button", class_="button", id="runs-more") if left > 0 else None
+    older = say("Show 1 older run") if left == 1 else say("Show {count} older runs", count=count(left))
+    more = tag("button", older, type="button", class_="button", id="runs-more") if left > 0 else None
     return tag("div", table, tag("p", more, class_="more") if more else None, class_="card flush"), len(summaries)
 
 
@@ -135,7 +136,9 @@ def _offer(paths: Sequence[Path], made: Sequence[Belongings]) -> Markup:
     if not paths:
         return tag("p", say("Nothing else of what was made is left on the disk."), class_="small soft")
     whole, folders = size(sum(found.bytes for found in made)), sorted({str(path.parent) for path in paths})
-    what = say("Also move what was trained and drawn: {count} files, {size}", count=count(len(paths)), size=whole)
+    what = say("Also move what was trained and drawn: 1 file, {size}", size=whole)
+    if len(paths) > 1:
+        what = say("Also move what was trained and drawn: {count} files, {size}", count=count(len(paths)), size=whole)
     where = say("Without this they stay where they are: {folders}", folders=", ".join(folders))
     box = tag("input", type="checkbox", id="remove-files", aria_describedby="remove-where")
     return join(tag("label", box, tag("span", what), class_="tick"), tag("p", where, id="remove-where", class_="small soft"))

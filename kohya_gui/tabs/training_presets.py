@@ -89,11 +89,6 @@ def _changes_table(command: Command, rows: Iterable[tuple[str, object, object]])
     ]
     head = tag("tr", [tag("th", say(word), scope="col") for word in ("Setting", "Now", "Then")])
     rest = tag("p", say("And {count} more.", count=len(rows) - MOST_CHANGES), class_="small soft") if len(rows) > MOST_CHANGES else None
-    table = tag("table", tag("thead", head), tag("tbody", lines), class_="rows compared")
+    table = tag("table", tag("thead", head), tag("tbody", lines), class_="rows changes")
     count = say("{count} settings change:", count=len(rows)) if len(rows) > 1 else say("One setting changes:")
     return join(tag("p", count), tag("div", table, class_="scrolled", tabindex="0", role="region", aria_label=say("What it changes")), rest)
-
-
-def _change(command: Command, name: str, old: object, new: object) -> Markup:
-    label = tag("th", words().label(command.parameter(name)), " ", tag("code", name), scope="row")
-    return tag("tr", label, tag("td", base_words(old)), tag("td", base_words(new)))

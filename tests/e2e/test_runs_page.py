@@ -8,9 +8,12 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from kohya_gui.jobs.notes import read_note
+from kohya_gui.jobs.keeping import keep
+from kohya_gui.jobs.monitor import RunView
+from kohya_gui.jobs.notes import read_note, write_note
 from tests.e2e.conftest import Server
 from tests.e2e.pages import field
+from tests.e2e.test_accessibility import found
 from tests.kohya_gui.small_runs import append_validation, write_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -115,3 +118,29 @@ def test_a_run_is_put_away_with_its_files_and_brought_back(server: Server, open_
 def test_comparing_nothing_says_what_to_do(server: Server, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{server.url}/compare")
     expect(page.locator("#compare")).to_contain_text("Choose two to four runs")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_the_pages_of_runs_have_no_grave_violation(server: Server, open_page: Callable[..., Page], scheme: str, width: int) -> None:
+    one = write_run(server.runs_dir, name=f"one-{scheme}", saves=(10,), samples={10: 2, 20: 2})
+    failed = write_run(server.runs_dir, name=f"failed-{scheme}", state="failed", reason="The card is full.")
+    write_note(one, title="", text="too dark", tags="good")
+    keep(RunView(one).refresh(), str(server.runs_dir / f"one-{scheme}-step00000010.safetensors"))
+    page = open_page(f"{server.url}/runs", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    row(page, one.name[16:]).locator("input").check()
+    row(page, one.name[16:]).locator(".more-button").click()
+    wrong = {"list": found(page)}
+    page.keyboard.press("Escape")
+    page.locator("#delete-button").click()
+    page.locator("#remove-dialog[open]").wait_for()
+    wrong["deletion"] = found(page)
+    for run in (one, failed):
+        page.goto(f"{server.url}/run?id={run.name}")
+        for tab in ("files", "checkpoints", "timeline") if run is one else ("log",):
+            page.locator(f"#tab-{tab}").click()
+            page.locator(f"#panel-{tab} > :not(:empty)").first.wait_for()
+            wrong[f"{run.name} {tab}"] = found(page)
+    page.goto(f"{server.url}/compare?ids={one.name},{failed.name}")
+    page.locator("#compare svg.chart").wait_for()
+    wrong["compare"] = found(page)
+    assert {place: rows for place, rows in wrong.items() if rows} == {}

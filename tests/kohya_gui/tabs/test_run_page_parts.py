@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def test_the_header_says_state_step_and_numbers(tmp_path: Path) -> None:
         "LoRA · Stable",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({"sample_steps": [10, 21, 30]}, "next sample in 1 step"),
+        ({"sample_epochs": [1, 2], "steps_per_epoch": 20}, "next sample in 20 steps"),
+    ],
+)
+def test_a_running_training_says_when_it_draws_next(tmp_path: Path, plan: dict[str, Any], words: str) -> None:
+    view = RunView(write_run(tmp_path)).refresh()
+    view.plan = plan
+    assert "next sample" not in header(view, now=0)
+    view.status = replace(view.status, state="running")
+    assert words in header(view, now=0)
 
 
 @pytest.mark.parametrize(("it_s", "words"), [(None, "–"), (2.5, "2.5 it/s"), (0.1, "10 s/step")])

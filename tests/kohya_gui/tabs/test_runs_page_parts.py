@@ -58,7 +58,7 @@ def test_a_long_list_is_shown_in_parts(actions: RunsActions, tmp_path: Path) -> 
         write_run(tmp_path, name=f"cat{number}", steps=1)
     text, _ = runs_table(actions.desk, most=2)
     assert text.count("<tr data-id") == 2
-    assert "Show 1 older runs" in text
+    assert "Show 1 older run<" in text
 
 
 def test_a_list_without_news_sends_nothing(actions: RunsActions, tmp_path: Path) -> None:
