@@ -48,6 +48,11 @@ class Roots:
             return False
         return True
 
+    def hides(self, path: Path) -> bool:
+        """Whether a resolved path leads through a name with a point in front, below every root that it lies in: programs keep their keys there."""
+        inside = [path.relative_to(root).parts for root in self.folders if path == root or root in path.parents]
+        return all(any(part.startswith(".") for part in parts) for parts in inside)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

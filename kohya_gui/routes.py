@@ -19,6 +19,7 @@ from kohya_gui.markup import Markup, tag
 from kohya_gui.picture_routes import add_picture_routes
 from kohya_gui.report import report_text
 from kohya_gui.run_routes import add_run_routes
+from kohya_gui.settings_routes import add_settings_routes
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.shell import NAME, icon
 from kohya_gui.tabs.status import status_line
@@ -45,6 +46,7 @@ def add_routes(app: FastAPI, desk: Desk, sessions: Sessions | None) -> None:
     add_run_routes(app, desk)
     add_caption_routes(app, desk)
     add_board_routes(app, desk.board)
+    add_settings_routes(app, desk)
     if sessions is not None:
         add_login_routes(app, sessions, desk.options.root_path)
 
@@ -70,7 +72,7 @@ def add_file_routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/file")
     def file(path: str, run: str = "", download: bool = False) -> Response:
         try:
-            resolved = _run_file(desk, run, path) if run else desk.roots.resolve(path)
+            resolved = _run_file(desk, run, path) if run else _open_file(desk, path)
             kind, inline = content_type(resolved)
         except TrainingError as failed:
             return PlainTextResponse(str(failed), status_code=403)
@@ -155,6 +157,13 @@ def add_login_routes(app: FastAPI, sessions: Sessions, root_path: str) -> None:
         answer = RedirectResponse(f"{root_path}/login", status_code=303)
         answer.delete_cookie(COOKIE, path=root_path or "/")
         return answer
+
+
+def _open_file(desk: Desk, path: str) -> Path:
+    resolved = desk.roots.resolve(path)
+    if desk.roots.hides(resolved):
+        raise DataError("Hidden files are not handed out.", fix="Copy it to a name without a point in front.", path=resolved)
+    return resolved
 
 
 def _run_file(desk: Desk, run_id: str, path: str) -> Path:

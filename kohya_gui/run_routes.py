@@ -47,14 +47,15 @@ def add_run_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/run/{verb}")
     async def run(verb: str, request: Request) -> Response:
-        return await _answer(run_verbs, verb, request)
+        return await answer_json(run_verbs, verb, request)
 
     @app.post("/runs/{verb}")
     async def runs(verb: str, request: Request) -> Response:
-        return await _answer(runs_verbs, verb, request)
+        return await answer_json(runs_verbs, verb, request)
 
 
-async def _answer(verbs: Verbs, verb: str, request: Request) -> Response:
+async def answer_json(verbs: Verbs, verb: str, request: Request) -> Response:
+    """What a verb answers to the request's JSON; a sentence of its refusal is an ordinary answer."""
     if verb not in verbs:
         return PlainTextResponse("There is no such request.", status_code=404)
     body = await request.body()

@@ -23,7 +23,8 @@ def _said(doc: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What config.toml says. Paths are absolute after `read_settings`; relative ones count from the program's folder."""
+    """What config.toml says. Paths are absolute after `read_settings`; relative ones count from the program's folder. `source` is the file itself,
+    which need not exist."""
 
     runs_dir: Path = field(default=Path("runs"), metadata=_said("One folder per training: what was asked, its log, its events."))
     models_dir: Path = field(default=Path("models"), metadata=_said("Where the file browser starts for base models."))
@@ -39,6 +40,7 @@ class Settings:
     preset: str = field(default="start", metadata=_said("The preset with which an empty form starts (presets/lora/)."))
     defaults: Mapping[str, object] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    source: Path | None = field(default=None, compare=False)
 
     def roots(self) -> tuple[Path, ...]:
         """The folders the page may read and write, resolved."""
@@ -88,8 +90,12 @@ def read_settings(path: Path | str | None) -> Settings:
     Raises:
         ConfigError: the file is no TOML, or a value has the wrong type.
     """
-    data = _load(Path(path)) if path else {}
-    names = {row.name for row in dataclasses.fields(Settings)} - {"defaults", "ignored"}
+    return settings_from(_load(Path(path)) if path else {}, Path(path) if path else None)
+
+
+def settings_from(data: dict[str, Any], source: Path | None) -> Settings:
+    """What a file's tables say; `data` is used up. Raises ConfigError as `read_settings` does."""
+    names = {row.name for row in dataclasses.fields(Settings) if "doc" in row.metadata}
     values: dict[str, Any] = {name: data.pop(name) for name in names & data.keys()}
     given = dict(data.pop("defaults", {}))
     ignored: list[str] = []
@@ -103,7 +109,7 @@ def read_settings(path: Path | str | None) -> Settings:
         elif value not in ("", None):
             ignored.append(key)
     typed = {name: _typed(name, values[name]) if name in values else _absolute(getattr(Settings(), name)) for name in names}
-    return Settings(**typed, defaults=given, ignored=tuple(ignored))
+    return Settings(**typed, defaults=given, ignored=tuple(ignored), source=source)
 
 
 OPTION_NAMES = frozenset(name for row in COMMANDS for name in row.by_name)

@@ -38,12 +38,15 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", applyTheme);
 
+  // "light", "dark", or "" for what the system says.
+  studio.setTheme = (name) => {
+    window.STUDIO_THEME = name;
+    try { name ? localStorage.setItem("studio-theme", name) : localStorage.removeItem("studio-theme"); } catch (error) { /* private mode: lasts for this page */ }
+    applyTheme();
+  };
+
   document.addEventListener("click", (event) => {
-    if (event.target.closest("#theme")) {
-      window.STUDIO_THEME = wanted() === "dark" ? "light" : "dark";
-      try { localStorage.setItem("studio-theme", window.STUDIO_THEME); } catch (error) { /* private mode: lasts for this page */ }
-      applyTheme();
-    }
+    if (event.target.closest("#theme")) studio.setTheme(wanted() === "dark" ? "light" : "dark");
     if (event.target.closest("#menu")) {
       const open = document.body.classList.toggle("menu-open");
       studio.$("#menu").setAttribute("aria-expanded", String(open));

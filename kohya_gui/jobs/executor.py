@@ -8,13 +8,14 @@ from pathlib import Path
 
 from kohya_gui.jobs.adoption import adopt, adopt_all, spawn_supervisor
 from kohya_gui.jobs.devices import Machine, machine
-from kohya_gui.jobs.launch import launch_argv, launch_environment, needs_the_net, remembered_secrets, secrets_of
+from kohya_gui.jobs.launch import launch_argv, launch_environment, needs_the_net
 from kohya_gui.jobs.locks import START_LOCK, Held, locked
 from kohya_gui.jobs.preflight import Refused, gather, problems_of
 from kohya_gui.jobs.process import STOP_GRACE_S
 from kohya_gui.jobs.promise import output_folder, promise
 from kohya_gui.jobs.prompts import RUN_STEM, absolute, prompts_of, with_values
 from kohya_gui.jobs.runs import CONFIG_FILE, LOCK_FILE, STOP_FILE, active_run, fill_run, make_run_folder, read_run
+from kohya_gui.jobs.secrets import remembered_secrets, secrets_of
 from kohya_gui.jobs.states import State, Status, move, read_recorded, write_status, write_whole
 from kohya_gui.jobs.tail import EVENTS_FILE, read_all_events
 from sd_scripts.errors import RunError

@@ -1,26 +1,19 @@
-"""The launch command: argv list, environment and secrets of a training, made from its config. Nothing is started here."""
+"""The launch command: argv list and environment of a training, made from its config. Nothing is started here."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from kohya_gui.jobs.adoption import ROOT
 from kohya_gui.jobs.devices import Machine
-from kohya_gui.jobs.states import write_whole
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.config import Config
 from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.memory import Compile, Precision
-
-SECRETS = {"wandb_api_key": "WANDB_API_KEY", "huggingface_token": "HF_TOKEN"}
-"""Options that are never written anywhere but into the owner's file, with the environment variable that carries each."""
-SECRETS_FILE = ".secrets.json"
 
 
 def launch_argv(config: Config, config_path: Path, machine: Machine) -> list[str]:
@@ -76,27 +69,6 @@ def needs_the_net(config: Config) -> bool:
     """Whether the run itself asks for an outside server: a repository to upload to or to resume from."""
     hub = config[HuggingFace]
     return bool(hub.huggingface_repo_id) or hub.resume_from_huggingface
-
-
-def secrets_of(config: Config, runs_dir: Path) -> dict[str, str]:
-    """The secrets that `config` gives, as environment variables, with those that were given earlier; newly given ones are remembered for resuming.
-
-    They are kept in one file in `runs_dir` that only its owner may read.
-    """
-    path = runs_dir / SECRETS_FILE
-    known = remembered_secrets(runs_dir)
-    given = {variable: str(config.given[name]) for name, variable in SECRETS.items() if config.given.get(name)}
-    if given and {**known, **given} != known:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({**known, **given}), private=True)
-    return {**known, **given}
-
-
-def remembered_secrets(runs_dir: Path) -> dict[str, str]:
-    """The secrets that were given earlier, by environment variable; what the environment holds itself counts before them."""
-    path = runs_dir / SECRETS_FILE
-    known: Mapping[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return {variable: value for variable, value in known.items() if variable not in os.environ}
 
 
 def _threads(config: Config, machine: Machine) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import gradio as gr
 
-from kohya_gui.configs import Draft, start_draft
+from kohya_gui.configs import FIRST_SCRIPT, Draft, start_draft
 from kohya_gui.drafts import Drafts
 from kohya_gui.files import Roots
 from kohya_gui.jobs.executor import CommandExecutor
@@ -19,7 +19,7 @@ from kohya_gui.jobs.tensorboard import Board
 from kohya_gui.settings import ServerOptions, Settings
 from kohya_gui.text import Words, words
 from sd_scripts.errors import RunError
-from sd_scripts.params.commands import Command
+from sd_scripts.params.commands import Command, command
 from sd_scripts.params.config import Config
 from sd_scripts.params.problem import Problem, error
 from sd_scripts.survey.checks import Report, survey
@@ -48,6 +48,16 @@ class Desk:
     def start(self, wanted: Command) -> Draft:
         """The draft of an empty form for a trainer. Raises ConfigError."""
         return start_draft(wanted, self.settings)
+
+    def settle(self, settings: Settings) -> None:
+        """Use other settings from now on: folders, and what an empty form starts with.
+
+        Raises:
+            ConfigError: the preset does not exist, or a default is none of its option's values; then nothing is changed.
+        """
+        start = start_draft(command(FIRST_SCRIPT), settings)
+        self.settings, self.roots = settings, Roots(settings.roots())
+        self.drafts = replace(self.drafts, start=start)
 
     def user_of(self, request: gr.Request) -> str:
         """Whose draft it is; without a login there is one user."""

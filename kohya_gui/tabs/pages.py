@@ -6,7 +6,7 @@ from functools import partial
 
 import gradio as gr
 
-from kohya_gui.tabs import about, captions, compare, run, runs, tensorboard, training
+from kohya_gui.tabs import about, captions, compare, run, runs, settings, tensorboard, training
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.shell import NAME, Frame, shell
 
@@ -33,7 +33,10 @@ def build_pages(desk: Desk) -> gr.Blocks:
     with pages.route("TensorBoard", "/tensorboard") as page:
         frame("tensorboard")
         tensorboard.draw(desk, page)
-    with pages.route("About", "/about"):
+    with pages.route("Settings", "/settings") as page:
+        frame("settings")
+        settings.draw(desk, page)
+    with pages.route("About", "/about") as page:
         frame("about")
-        about.draw(desk)
+        about.draw(desk, page)
     return pages

@@ -41,6 +41,7 @@ PAGES = (
     ("runs", "Runs", "/runs"),
     ("captions", "Captions", "/captions"),
     ("tensorboard", "TensorBoard", "/tensorboard"),
+    ("settings", "Settings", "/settings"),
     ("about", "About", "/about"),
 )
 """The side bar: key (of the icon too), label, address."""

@@ -84,6 +84,21 @@ def test_no_spelling_leads_out_of_the_allowed_folders(page: TestClient, folder: 
     assert "secret" not in answer.text.replace("secret.txt", "")
 
 
+@pytest.mark.parametrize("name", [".keys.json", ".cache/token.txt"])
+def test_hidden_files_are_not_handed_out(page: TestClient, folder: Path, name: str) -> None:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("secret", "utf-8")
+    answer = page.get("/file", params={"path": str(path)})
+    assert answer.status_code == 403
+    assert "secret" not in answer.text
+
+
+def test_the_text_for_reports_is_a_download_when_asked(page: TestClient) -> None:
+    assert page.get("/diagnostics").text.startswith("== Program ==")
+    assert "attachment" in page.get("/diagnostics?download=true").headers["content-disposition"]
+
+
 def test_gradio_hands_out_no_file_of_ours(page: TestClient, folder: Path) -> None:
     assert page.get(f"/gradio_api/file={folder / 'evil.html'}").status_code == 403
 

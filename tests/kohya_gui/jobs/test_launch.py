@@ -9,7 +9,8 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 
 from kohya_gui.jobs.devices import Device, Machine, nvidia_devices
-from kohya_gui.jobs.launch import launch_argv, launch_environment, needs_the_net, remembered_secrets, secrets_of
+from kohya_gui.jobs.launch import launch_argv, launch_environment, needs_the_net
+from kohya_gui.jobs.secrets import remembered_secrets, secrets_of
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config, make_config
