@@ -84,8 +84,16 @@ def _config(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="a config of the kohya GUI (.json) or of sd-scripts (.toml)")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a config of another program, or a LoRA file that says how it was trained")
     parser.add_argument("--to", type=Path, metavar="OUT.toml", help="write the config there; it must not exist")
+    _common(parser)
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="CONFIG", help="a .toml config")
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="OUT", help="write there: .json for the kohya GUI, .toml for sd-scripts; it must not exist"
+    )
     _common(parser)
 
 
@@ -113,7 +121,8 @@ VERBS: Mapping[str, Verb] = {
     "check": Verb("kohya_gui.verbs_config", "say what is wrong with a config, and what it would do", _config),
     "command": Verb("kohya_gui.verbs_config", "print the launch command of a config", _config),
     "runs": Verb("kohya_gui.verbs_config", "list the runs", _runs),
-    "import": Verb("kohya_gui.verbs_config", "read a kohya config, and say what became of every key", _import),
+    "import": Verb("kohya_gui.verbs_files", "read another program's config, and say what became of every key", _import),
+    "export": Verb("kohya_gui.verbs_files", "write a config as the kohya GUI's JSON or as sd-scripts' TOML, and say what is lost", _export),
 }
 
 

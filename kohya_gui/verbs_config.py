@@ -1,4 +1,4 @@
-"""Verbs that look and change nothing that runs: check, command, runs, import."""
+"""Verbs that look and change nothing that runs: check, command, runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kohya_gui.configs import FIRST_SCRIPT, import_file, script_of
+from kohya_gui.configs import FIRST_SCRIPT, script_of
 from kohya_gui.jobs.adoption import adopt_all
 from kohya_gui.jobs.executor import CommandExecutor
 from kohya_gui.jobs.preflight import gather, problems_of
@@ -20,13 +20,13 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.commands import command as command_of
 from sd_scripts.params.config import Config
-from sd_scripts.params.config_file import read_config, write_config
+from sd_scripts.params.config_file import read_config
 from sd_scripts.params.migrate import import_any
 
 
 def run(arguments: Namespace) -> int:
     """Run the verb that was named."""
-    verbs: Mapping[str, Callable[[Namespace], int]] = {"check": _check, "command": _command, "runs": _runs, "import": _import}
+    verbs: Mapping[str, Callable[[Namespace], int]] = {"check": _check, "command": _command, "runs": _runs}
     return verbs[arguments.verb](arguments)
 
 
@@ -112,22 +112,3 @@ def _record(summary: RunSummary) -> dict[str, object]:
 def _line(summary: RunSummary) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.status.started or summary.status.created))
     return f"{summary.status.state:<12} {when}  {summary.id}  {summary.status.reason}".rstrip()
-
-
-def _import(arguments: Namespace) -> int:
-    named = arguments.script is not None or script_of(arguments.file) is not None
-    imported = import_file(arguments.file, trainer_of(arguments.file, arguments.script), exactly=named)
-    if arguments.to is not None:
-        if arguments.to.exists():
-            raise ConfigError("to", f"{arguments.to} exists already.", fix="Choose another name.")
-        try:
-            write_config(arguments.to, imported.config)
-        except OSError as failed:
-            raise ConfigError("to", f"{arguments.to} cannot be written: {failed.strerror}.", fix="Choose another folder.") from failed
-    if arguments.json:
-        answer = {"rows": [dataclasses.asdict(row) for row in imported.rows], "to": str(arguments.to or "")}
-        print(json.dumps(answer, ensure_ascii=False, default=str))
-    else:
-        print("\n".join(f"{row.outcome:<14} {row.key} = {row.value!r}  {row.note}".rstrip() for row in imported.rows))
-        print(f"{len(imported.rows)} keys read" + (f", written to {arguments.to}" if arguments.to else ""))
-    return 0

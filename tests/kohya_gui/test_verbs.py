@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from kohya_gui.jobs.runs import create_run, list_runs, read_run
 from kohya_gui.jobs.states import Status
 from kohya_gui.jobs.tree import living
 from kohya_gui.verbs import VERBS, main
+from kohya_gui.verbs_config import read_any
 from kohya_gui.verbs_demo import demo_config
 from kohya_gui.verbs_train import follow_and_stop
 from sd_scripts.params.commands import command
@@ -125,6 +127,38 @@ def test_import_overwrites_nothing(tmp_path, capsys):
     (tmp_path / "out.toml").write_text("mine")
     assert main(["import", str(tmp_path / "gui.json"), "--to", str(tmp_path / "out.toml")]) == 2
     assert (tmp_path / "out.toml").read_text() == "mine"
+
+
+def test_a_dataset_that_comes_along_is_written_beside_the_config(tmp_path, capsys):
+    source = ROOT / "tests" / "fixtures" / "configs" / "rivals" / "ai-toolkit_train_lora_flux_24gb.yaml"
+    code, said = answer(["import", source, "--to", tmp_path / "out.toml", "--json"], capsys)
+    assert (code, said["dataset"]) == (0, str(tmp_path / "out-dataset.toml"))
+    assert read_any(tmp_path / "out.toml", None).value("dataset_config") == said["dataset"]
+    assert tomllib.loads(Path(said["dataset"]).read_text("utf-8"))["datasets"]
+
+
+def test_what_is_exported_is_read_back_the_same(folder, tmp_path, capsys):
+    path = write_config(folder, tmp_path)
+    before = read_config(path, LORA).given
+    for name in ("kohya.json", "kohya.toml"):
+        code, said = answer(["export", path, "--to", tmp_path / name, "--json"], capsys)
+        assert (code, said["to"]) == (0, [str(tmp_path / name)])
+        again = read_any(tmp_path / name, "train_network")
+        assert {key: again.value(key) for key in before} == dict(before)
+
+
+def test_prompts_of_the_form_go_into_a_file_beside_an_exported_toml(tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text(dumps(make_config(LORA, {"sample_every_n_steps": 5}, {"prompts": "a cat\na dog"})), "utf-8")
+    code, said = answer(["export", tmp_path / "mine.toml", "--to", tmp_path / "out.toml", "--json"], capsys)
+    assert (code, said["to"]) == (0, [str(tmp_path / "out.toml"), str(tmp_path / "out-prompts.txt")])
+    assert (tmp_path / "out-prompts.txt").read_text("utf-8") == "a cat\na dog\n"
+
+
+@pytest.mark.parametrize(("name", "words"), [("out.yaml", "neither ending"), ("mine.toml", "exists already")])
+def test_an_export_that_cannot_be_is_refused(tmp_path, capsys, name, words):
+    (tmp_path / "mine.toml").write_text(dumps(make_config(LORA, {"seed": 5})), "utf-8")
+    assert main(["export", str(tmp_path / "mine.toml"), "--to", str(tmp_path / name)]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_settings_that_are_named_must_be_there(tmp_path, capsys):
