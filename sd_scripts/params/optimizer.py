@@ -38,6 +38,9 @@ OPTIMIZER_PACKAGES: dict[str, str | None] = {
 }
 """Optimizers by kohya's name (any case is read), each with the package that must be installed; None: none beyond the requirements."""
 
+ONE_RATE = frozenset({"Prodigy", "DAdaptAdamPreprint", "DAdaptation", "DAdaptAdam", "DAdaptLion", "DAdaptSGD"})
+"""Classes that find one rate from all weights together, and end with an error where groups of weights have rates of their own."""
+
 TORCH_OPTIMIZERS = ("Adadelta", "Adagrad", "Adam", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
 """Further classes of `torch.optim` that can be named without a dotted path. Those for sparse or closure-driven training are left out."""
 

@@ -15,7 +15,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.library.optim.early import EarlyOptimizer, Ready, split_groups
 from sd_scripts.library.optim.groups import ParamGroup
 from sd_scripts.library.optim.schedulers import OwnRates, Scheduler, build_scheduler
-from sd_scripts.params.optimizer import Optimizer
+from sd_scripts.params.optimizer import ONE_RATE, Optimizer
 from sd_scripts.params.optimizer_args import unknown_argument
 from sd_scripts.params.schedule import LRSchedule
 from sd_scripts.params.words import parse_words
@@ -105,6 +105,10 @@ def build_optimizer(groups: Sequence[ParamGroup], config: Optimizer) -> TorchOpt
     """
     entry = entry_of(config)
     cls = _load(entry)
+    rates = dict.fromkeys(group.lr for group in groups if group.lr)
+    if entry.name in ONE_RATE and len(rates) > 1:
+        shown = ", ".join(f"{rate:g}" for rate in rates)
+        raise ConfigError("learning_rate", f"{entry.name} takes one rate for all weights, not {shown}.", fix="Give all parts the same rate.")
     args = {**entry.defaults, **_fused(entry, groups), **parse_words("optimizer_args", config.optimizer_args)}
     _refuse_unknown(cls, entry, args)
     dicts = [group.as_dict() for group in groups]
@@ -116,9 +120,8 @@ def build_optimizer(groups: Sequence[ParamGroup], config: Optimizer) -> TorchOpt
     try:
         return cls(dicts, lr=lr, **args)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ConfigError(
-            "optimizer_args", f"{entry.name} does not take {args}: {error}.", fix="Check the names in the optimizer's own documentation."
-        ) from error
+        given = f"does not take {args}" if args else "cannot be made"
+        raise ConfigError("optimizer_args", f"{entry.name} {given}: {error}.", fix="Look into the optimizer's own documentation.") from error
 
 
 def _refuse_unknown(cls: Any, entry: Entry, args: Mapping[str, object]) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer as TorchOptimizer
 
@@ -25,6 +26,7 @@ from sd_scripts.library.methods.base import FileKind, Method
 from sd_scripts.library.optim.average import WeightAverage
 from sd_scripts.library.optim.early import EarlyOptimizer
 from sd_scripts.library.optim.optimizers import build_early_optimizer, build_optimizer, schedule_for
+from sd_scripts.library.optim.rehearsal import rehearse
 from sd_scripts.library.text_cache import TextCache
 from sd_scripts.library.training.caches import Filling, cached_latents, cached_texts
 from sd_scripts.library.training.checkpoint import save_rules
@@ -90,6 +92,7 @@ def start(request: Request, report: Report, runtime: Runtime, control: Control) 
     """Load everything that `request` names and put it where a resumed run left off."""
     config, plan, listing = request.config, request.plan, Listing(request.scan.items, request.blueprint)
     refuse_compiling(config, runtime.device)
+    rehearse(config[Optimizer], config[LRSchedule], plan, device=runtime.device, dtype=_trained_dtype(config, runtime))
     position = start_position(config, plan)
     _warn_of_changes(config, position, plan, report)
     report.draw_in(open_curves(config) if runtime.is_main else None)
@@ -182,6 +185,12 @@ def _named(config: Config) -> Generator[None]:
 def _in_full(config: Config, trained: frozenset[str]) -> frozenset[str]:
     """Parts that are held in float32: what is trained, unless the whole training runs in half."""
     return frozenset() if config[Precision].full_bf16 or config[Precision].full_fp16 else trained
+
+
+def _trained_dtype(config: Config, runtime: Runtime) -> torch.dtype:
+    """What trained weights are held in. A word's vectors stay in float32 always."""
+    in_half = config[Precision].full_bf16 or config[Precision].full_fp16
+    return runtime.weight_dtype if in_half and config.command.method != "embedding" else torch.float32
 
 
 def start_position(config: Config, plan: Plan) -> Position:

@@ -10,7 +10,7 @@ from sd_scripts.params.loss import SNRWeight
 from sd_scripts.params.model import SDModel
 from sd_scripts.params.network import Network
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
-from sd_scripts.params.optimizer import OPTIMIZER_PACKAGES, TORCH_OPTIMIZERS, Optimizer
+from sd_scripts.params.optimizer import ONE_RATE, OPTIMIZER_PACKAGES, TORCH_OPTIMIZERS, Optimizer
 from sd_scripts.params.optimizer_args import wrong_argument
 from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.rules.rule import Rule, as_problem, is_installed, were_given
@@ -36,6 +36,11 @@ def optimizer_name(config: Optimizer) -> str:
 def is_self_tuning(config: Optimizer) -> bool:
     """Whether the optimizer finds the rate itself and takes `learning_rate` as a factor: Prodigy and the D-Adaptation family."""
     return optimizer_name(config).rpartition(".")[2].lower().startswith(("prodigy", "dadapt"))
+
+
+def takes_one_rate(config: Optimizer) -> bool:
+    """Whether the optimizer ends with an error where parts have rates of their own."""
+    return optimizer_name(config).rpartition(".")[2] in ONE_RATE
 
 
 def is_schedule_free(config: Optimizer) -> bool:
@@ -128,7 +133,7 @@ def _self_tuning_rate(optimizer: Optimizer, network: Network) -> Iterator[Proble
     for name, rate in rates.items():
         if rate < SELF_TUNING_RATE:
             yield warning(name, f"{rate:g} holds {optimizer.optimizer_type} back, which finds the rate itself.", "Use 1.", {name: 1.0})
-    if len(set(rates.values())) > 1:
+    if len(set(rates.values())) > 1 and not takes_one_rate(optimizer):
         yield warning("unet_lr", f"{optimizer.optimizer_type} works with one rate for all.", "Use the same rate for U-Net and text encoder.")
 
 

@@ -7,7 +7,7 @@ import pytest
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import make_config
 from sd_scripts.params.optimizer import OPTIMIZER_PACKAGES
-from sd_scripts.params.rules import learning
+from sd_scripts.params.rules import learning, one_rate
 
 LORA = command("train_network")
 
@@ -91,8 +91,9 @@ def test_a_low_rate_holds_self_tuning_optimizers_back(name):
 
 
 def test_self_tuning_optimizers_take_one_rate():
-    assert found(learning.rate_fits_lora, optimizer_type="Prodigy", learning_rate=1, text_encoder_lr=0.5) == [("unet_lr", "warning")]
-    assert found(learning.rate_fits_lora, optimizer_type="Prodigy", learning_rate=1, text_encoder_lr=0) == []
+    given = {"optimizer_type": "prodigyplus.ProdigyPlusScheduleFree", "learning_rate": 1}
+    assert found(learning.rate_fits_lora, **given, text_encoder_lr=0.5) == [("unet_lr", "warning")]
+    assert found(learning.rate_fits_lora, **given, text_encoder_lr=0) == []
 
 
 def test_adafactor_with_relative_steps_ignores_the_rate():
@@ -163,3 +164,37 @@ def test_weights_fit_what_the_model_predicts():
     assert found(rule, zero_terminal_snr=True) == [("zero_terminal_snr", "warning")]
     assert found(rule, min_snr_gamma=5, debiased_estimation_loss=True) == [("debiased_estimation_loss", "warning")]
     assert found(rule, scale_v_pred_loss_like_noise_pred=True, zero_terminal_snr=True, v_parameterization=True) == []
+
+
+BLOCK_RATES = ",".join(["1"] * 22 + ["2"])
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "field"),
+    [
+        ("train_network", {"text_encoder_lr": [0.5]}, "text_encoder_lr"),
+        ("train_network", {"unet_lr": 0.5}, "unet_lr"),
+        ("train_network", {"loraplus_lr_ratio": 16.0}, "loraplus_lr_ratio"),
+        ("train_network", {"down_lr_weight": "cosine"}, "down_lr_weight"),
+        ("train_network", {"network_reg_lrs": "*attn*=1e-4"}, "network_reg_lrs"),
+        ("train_network", {"token_string": "sks", "embedding_lr": 0.3}, "embedding_lr"),
+        ("sdxl_train_network", {"text_encoder_lr": [1.0, 0.5]}, "text_encoder_lr"),
+        ("train_db", {"learning_rate_te": 0.5}, "learning_rate_te"),
+        ("sdxl_train", {"block_lr": BLOCK_RATES}, "block_lr"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_rates_beside_an_optimizer_that_takes_one_are_refused(script, given, field):
+    def told(optimizer: str) -> list[tuple[str, str]]:
+        config = make_config(command(script), {"optimizer_type": optimizer, "learning_rate": 1.0, **given})
+        return [(problem.field, problem.severity) for problem in one_rate.one_rate_for_all(config)]
+
+    assert told("Prodigy") == told("dadaptlion") == [(field, "error")]
+    assert told("AdamW") == told("prodigyplus.ProdigyPlusScheduleFree") == []
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"text_encoder_lr": [0.0]}, {"unet_lr": 0.5, "network_train_unet_only": True}, {"loraplus_lr_ratio": 1.0}, {"up_lr_weight": "1"}]
+)
+def test_one_rate_for_all_is_let_through(given):
+    assert found(one_rate.one_rate_for_all, optimizer_type="Prodigy", learning_rate=1.0, **given) == []
