@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +42,7 @@ def _unnoticed(device: torch.device) -> Generator[None]:
 
 def _rehearse(config: Optimizer, schedule: LRSchedule, plan: Plan, *, device: torch.device, dtype: torch.dtype) -> None:
     weight = nn.Parameter(torch.linspace(-1, 1, SIDE * SIDE, dtype=dtype, device=device).view(SIDE, SIDE))
-    optimizer = build_optimizer([ParamGroup("unet", [weight], config.learning_rate)], config)
+    optimizer: Any = build_optimizer([ParamGroup("unet", [weight], config.learning_rate)], config)
     scheduler = schedule_for(optimizer, config, schedule, total_steps=plan.total_steps, warmup_steps=plan.warmup_steps, decay_steps=plan.decay_steps)
     if is_schedule_free(optimizer):
         optimizer.train()
