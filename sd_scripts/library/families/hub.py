@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
@@ -13,7 +14,12 @@ from sd_scripts.errors import ConfigError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-_ROUNDS = ("*.safetensors", "*.bin")
+_OTHER_COPIES = ("*non_ema*", "*ema_only*")
+_ROUNDS = (("*.safetensors", ("*fp16*", *_OTHER_COPIES)), ("*.bin", ("*fp16*", *_OTHER_COPIES)), ("*.fp16.safetensors", _OTHER_COPIES))
+INDEX = "model_index.json"
+"""What a hub model's index is called: it names the parts that the model has."""
+BARE_PART = "diffusion_pytorch_model"
+"""The name of the weights in a repository of one part alone, which has no index: a VAE that is made for fp16, for one."""
 
 MissingFiles = Callable[[Path], list[str]]
 
@@ -53,22 +59,41 @@ def _cached(name: str) -> Path | None:
 
 
 def _download(name: str, *, field: str, folders: tuple[str, ...], missing: MissingFiles) -> Path:
-    """Fetch configuration and weights: safetensors, and pickles only where the model has nothing else."""
-    lacking: list[str] = []
-    for weights in _ROUNDS:
+    """Fetch configuration and weights: safetensors, then pickles or half-precision files, only where the model has nothing better.
+
+    Its index is read first, so that a model without a part that is needed costs no gigabytes.
+    """
+    index = _fetched(name, [INDEX], field=field) / INDEX
+    lacking = _absent_parts(index, name, field=field, folders=folders) if index.is_file() else []
+    for weights, unwanted in () if lacking else _ROUNDS:
         wanted = [f"{folder}/{pattern}" for folder in folders for pattern in ("config.json", "scheduler_config.json", weights)]
-        try:
-            path = Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*fp16*", "*non_ema*", "*ema_only*"]))
-        except RepositoryNotFoundError as error:
-            raise ConfigError(
-                field,
-                f"The hub has no model {name}, or it needs a login.",
-                fix="Check the name, set HF_TOKEN, or name a file or folder that exists here.",
-            ) from error
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            message = f"The hub model {name} could not be downloaded: {error}."
-            raise ConfigError(field, message, fix="Check the network, or name a local file.") from error
+        if not index.is_file():
+            wanted += ["config.json", weights.replace("*", BARE_PART)]
+        path = _fetched(name, wanted, field=field, unwanted=unwanted)
         lacking = missing(path)
         if not lacking:
             return path
     raise ConfigError(field, f"The hub model {name} lacks {', '.join(lacking)}.", fix="Choose a model in the diffusers layout.")
+
+
+def _fetched(name: str, wanted: list[str], *, field: str, unwanted: Sequence[str] = ()) -> Path:
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=list(unwanted)))
+    except RepositoryNotFoundError as error:
+        raise ConfigError(
+            field,
+            f"The hub has no model {name}, or it needs a login.",
+            fix="Check the name, set HF_TOKEN, or name a file or folder that exists here.",
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        message = f"The hub model {name} could not be downloaded: {error}."
+        raise ConfigError(field, message, fix="Check the network, or name a local file.") from error
+
+
+def _absent_parts(index: Path, name: str, *, field: str, folders: Sequence[str]) -> list[str]:
+    """The folders that a model's index does not name, or says to be empty."""
+    try:
+        parts = dict(json.loads(index.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(field, f"The hub model {name} has an {INDEX} that cannot be read: {error}.", fix="Choose another model.") from error
+    return [f"{folder} ({INDEX} names none)" for folder in folders if folder != "scheduler" and not (parts.get(folder) or [None])[0]]

@@ -60,16 +60,18 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a family lies in files: its name, the text encoders of a diffusers folder, and those of a single file with given shapes."""
+    """How a family lies in files: its name, the folders of its text encoders in the diffusers layout, and what these encoders are: in a single file
+    with given shapes, and in a folder whose U-Net has given settings."""
 
     family: str
-    folder_parts: tuple[TextPart, ...]
+    text_folders: tuple[str, ...]
     text_parts: Callable[[Shapes], tuple[TextPart, ...]]
+    folder_parts: Callable[[Mapping[str, Any]], tuple[TextPart, ...]]
 
     @property
     def folders(self) -> tuple[str, ...]:
         """Folders of the diffusers layout that hold weights."""
-        return ("unet", "vae", *(part.name for part in self.folder_parts))
+        return ("unet", "vae", *self.text_folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,8 @@ def _open_folder(path: Path, layout: Layout, files: Files) -> _Opened:
         "unet": _Component(unet, convert.same_names(unet.state_dict()), files.open(_weights_file(path / "unet"))),
         "vae": _open_vae(path / "vae", layout, files),
     }
-    for part in layout.folder_parts:
+    text_parts = layout.folder_parts(unet.config)
+    for part in text_parts:
         source = files.open(_weights_file(path / part.name))
         with torch.device("meta"), _explained(path, layout):
             encoder = _new_text(part, CLIPTextConfig.from_dict(_read_json(path / part.name / "config.json")))
@@ -228,7 +231,7 @@ def _open_folder(path: Path, layout: Layout, files: Files) -> _Opened:
         components[part.name] = _Component(encoder, convert.clip_table(encoder.state_dict(), prefix=prefix), source)
     scheduler = path / "scheduler" / "scheduler_config.json"
     said = _read_json(scheduler) if scheduler.is_file() else {}
-    return _Opened(components, layout.folder_parts, _said(said.get("prediction_type")), bool(said.get("rescale_betas_zero_snr")))
+    return _Opened(components, text_parts, _said(said.get("prediction_type")), bool(said.get("rescale_betas_zero_snr")))
 
 
 def _open_vae(path: Path, layout: Layout, files: Files) -> _Component:
@@ -341,8 +344,9 @@ def _missing_vae(folder: Path) -> list[str]:
 
 
 def _missing_part(folder: Path, *, kind: str = "") -> list[str]:
-    config = [] if (folder / "config.json").is_file() else [f"{folder.name}/config.json"]
-    return config + ([] if _candidates(folder, kind or folder.name) else [f"{folder.name}/{_STEMS[kind or folder.name]}.safetensors"])
+    name = kind or folder.name
+    config = [] if (folder / "config.json").is_file() else [f"{name}/config.json"]
+    return config + ([] if _candidates(folder, name) else [f"{name}/{_STEMS[name]}.safetensors"])
 
 
 def _candidates(folder: Path, kind: str) -> list[Path]:

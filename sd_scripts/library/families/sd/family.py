@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sd_scripts.library.families.base import AdapterTarget, TextEmbeddings
 from sd_scripts.library.families.clip import EOS, OPEN_CLIP_PAD
@@ -20,22 +21,28 @@ CLIP_PREFIX = "cond_stage_model.transformer.text_model."
 OLD_CLIP_PREFIX = "cond_stage_model.transformer."
 OPEN_CLIP_PREFIX = "cond_stage_model.model."
 TEXT = "text_encoder"
+CLIP = TextPart(TEXT, CLIP_PREFIX, open_clip=False)
+OPEN_CLIP = TextPart(TEXT, OPEN_CLIP_PREFIX, open_clip=True, most_layers=USED_TEXT_LAYERS["sd2"])
 
 
 def text_parts(shapes: Shapes) -> tuple[TextPart, ...]:
     """The text encoder of a single file: OpenCLIP in 2.x, of whose layers the last is not used; files from before transformers 4.14 have no
     `text_model.` level."""
     if f"{OPEN_CLIP_PREFIX}token_embedding.weight" in shapes:
-        return (TextPart(TEXT, OPEN_CLIP_PREFIX, open_clip=True, most_layers=USED_TEXT_LAYERS["sd2"]),)
-    prefix = OLD_CLIP_PREFIX if f"{OLD_CLIP_PREFIX}final_layer_norm.weight" in shapes else CLIP_PREFIX
-    return (TextPart(TEXT, prefix, open_clip=False),)
+        return (OPEN_CLIP,)
+    return (replace(CLIP, prefix=OLD_CLIP_PREFIX) if f"{OLD_CLIP_PREFIX}final_layer_norm.weight" in shapes else CLIP,)
+
+
+def folder_parts(unet: Mapping[str, Any]) -> tuple[TextPart, ...]:
+    """The text encoder of a diffusers folder: 2.x is known by the linear projections of its U-Net."""
+    return (OPEN_CLIP if unet.get("use_linear_projection") else CLIP,)
 
 
 class SD(LatentDiffusion):
     """A loaded Stable Diffusion 1.x or 2.x model."""
 
     name: ClassVar[str] = FACTS.name
-    layout: ClassVar[Layout] = Layout(FACTS.name, (TextPart(TEXT, CLIP_PREFIX, open_clip=False),), text_parts)
+    layout: ClassVar[Layout] = Layout(FACTS.name, (TEXT,), text_parts, folder_parts)
     vae_scale: ClassVar[float] = 0.18215
     pipeline: ClassVar[str] = "StableDiffusionPipeline"
 

@@ -37,11 +37,16 @@ def text_parts(shapes: Shapes) -> tuple[TextPart, ...]:  # all files keep them i
     return TEXT_PARTS
 
 
+def folder_parts(unet: Mapping[str, Any]) -> tuple[TextPart, ...]:  # all folders hold the same
+    """The text encoders of a diffusers folder."""
+    return TEXT_PARTS
+
+
 class SDXL(LatentDiffusion):
     """A loaded SDXL model. `clip_skip` does not apply: both encoders give their last layer but one."""
 
     name: ClassVar[str] = FACTS.name
-    layout: ClassVar[Layout] = Layout(FACTS.name, TEXT_PARTS, text_parts)
+    layout: ClassVar[Layout] = Layout(FACTS.name, tuple(part.name for part in TEXT_PARTS), text_parts, folder_parts)
     vae_scale: ClassVar[float] = 0.13025
     pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
 

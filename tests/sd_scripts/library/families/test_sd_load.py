@@ -27,6 +27,7 @@ from tests.tiny_models import (
 )
 
 TEXT = "cond_stage_model.transformer.text_model."
+OPEN_CLIP = "cond_stage_model.model."
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,19 @@ def test_pickles_load_like_safetensors(folder, expected, suffix):
 
 def test_a_diffusers_folder_loads_like_the_single_file(micro_folder, expected):
     assert_same(load_sd(micro_folder), expected)
+
+
+def test_a_folder_of_2x_is_written_as_a_single_file_of_2x(folder):
+    original = single_file_tensors(SD2_TINY)
+    single = load_sd(build(SD2_TINY, folder / "two.safetensors"))
+    for name, module in single.parts.modules.items():
+        module.save_pretrained(folder / "two" / name)
+    from_folder = load_sd(folder / "two")
+    assert from_folder.is_v2
+    assert_same(from_folder, weights_of(single))
+    written, unused = from_folder.checkpoint_tensors(None), {f"{OPEN_CLIP}logit_scale", f"{OPEN_CLIP}text_projection"}
+    assert written.keys() == original.keys()
+    assert {key for key, tensor in written.items() if not torch.equal(tensor, original[key])} == unused  # no folder of 2.x holds these
 
 
 def test_captions_are_encoded_alike_from_a_folder_and_from_a_file(micro, micro_folder):
