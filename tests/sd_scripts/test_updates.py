@@ -37,12 +37,21 @@ def test_early_updates_give_the_same_model(tmp_path, script, early):
     assert max((usual[key].float() - soon[key].float()).abs().max().item() for key in usual) < 1e-7
 
 
-def test_stopping_and_resuming_early_updates_gives_the_same_model(tmp_path):
-    given = {**EARLY, "max_grad_norm": 0.01}
-    train(tmp_path, "train_db", max_train_steps=4, **given)
-    train(tmp_path, "train_db", output_name="half", max_train_steps=2, save_state=True, **given)
-    train(tmp_path, "train_db", output_name="rest", max_train_steps=4, resume=tmp_path / "out" / "half-state", **given)
+@pytest.mark.parametrize(
+    ("script", "early"),
+    [
+        ("train_db", {**EARLY, "max_grad_norm": 0.01}),
+        ("sdxl_train", {**EARLY, "train_text_encoder": True, "block_lr": ",".join(["1e-4"] * 13 + ["1e-3"] * 10)}),
+        ("sdxl_train", {"fused_optimizer_groups": 5}),
+    ],
+    ids=["train_db", "sdxl_train", "sdxl_train-groups"],
+)
+def test_stopping_and_resuming_early_updates_gives_the_same_model(tmp_path, script, early):
+    given = {**early, "max_train_steps": 3}
+    assert train(tmp_path, script, save_every_n_steps=2, save_state=True, **given) == 0
+    assert train(tmp_path, script, output_name="rest", resume=tmp_path / "out" / "cat-step00000002-state", **given) == 0
     assert differing(saved(tmp_path), saved(tmp_path, "rest")) == []
+    assert differing(saved(tmp_path), saved(tmp_path, "cat-step00000002"))
 
 
 @pytest.mark.parametrize(

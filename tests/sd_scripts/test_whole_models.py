@@ -175,6 +175,17 @@ def test_stopping_and_resuming_gives_the_same_model(tmp_path, script, given):
     assert moved(saved(tmp_path), saved(tmp_path, "rest.safetensors")) == set()
 
 
+def test_fine_tuning_from_a_metadata_file_goes_on_exactly(tmp_path):
+    folder = tiny_runs.draw_pictures(tmp_path / "some")
+    lines = [json.dumps({"image_path": str(folder / f"{number}.png"), "caption": f"a cat, {number}, red, blue"}) for number in range(5)]
+    (tmp_path / "meta.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    given = {"train_data_dir": folder, "in_json": tmp_path / "meta.jsonl", "shuffle_caption": True, "train_text_encoder": True, "max_train_steps": 3}
+    assert train(tmp_path, "fine_tune", save_every_n_steps=2, save_state=True, **given) == 0
+    assert train(tmp_path, "fine_tune", output_name="rest", resume=tmp_path / "out" / "cat-step00000002-state", **given) == 0
+    assert moved(saved(tmp_path), saved(tmp_path, "rest.safetensors")) == set()
+    assert texts(moved(saved(tmp_path, "cat-step00000002.safetensors"), saved(tmp_path))) == {"cond_stage_model"}
+
+
 def test_mixed_precision_trains_full_precision_weights(tmp_path):
     """A rate below bfloat16's resolution must still add up."""
     train(tmp_path, "train_db", mixed_precision="bf16", learning_rate=1e-6, stop_text_encoder_training=-1)
