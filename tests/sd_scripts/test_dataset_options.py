@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,47 @@ def test_cuts_show_the_face_and_their_masks_follow(tmp_path):
     assert shown.shape == (64, 64)
     assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == pytest.approx((32, 32), abs=2)
     assert (rows.mean(), columns.mean()) == pytest.approx((31.5, 31.5), abs=1.5)
+
+
+def every_style(root: Path) -> Path:
+    """A dataset file of three datasets: captions beside the pictures, captions in a metadata file, and pictures with masks; at two resolutions."""
+    first, second, third = (tiny_runs.draw_pictures(root / name, ((64, 64),) * 4) for name in ("own", "listed", "masked"))
+    names = {f"{number}.png": {"caption": f"a dog, {number}"} for number in range(4)}
+    (root / "meta.json").write_text(json.dumps(names), encoding="utf-8")
+    for number in range(4):
+        half = np.zeros((64, 64), dtype=np.uint8)
+        half[:, :32] = 255
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(half).save(root / "masks" / f"{number}.png")
+    subsets = {
+        first: (64, ""),
+        second: (128, f"metadata_file = '{root / 'meta.json'}'"),
+        third: (64, f"conditioning_data_dir = '{root / 'masks'}'"),
+    }
+    tables = [
+        f"[[datasets]]\nresolution = {size}\nbatch_size = 2\nvalidation_split = 0.25\n[[datasets.subsets]]\nimage_dir = '{folder}'\n{keys}\n"
+        for folder, (size, keys) in subsets.items()
+    ]
+    (root / "all.toml").write_text("\n".join(tables), encoding="utf-8")
+    return root / "all.toml"
+
+
+def test_datasets_of_every_style_and_two_resolutions_are_trained_and_measured_together(tmp_path, run_dir):
+    given = {
+        "dataset_config": every_style(tmp_path),
+        "masked_loss": True,
+        "max_train_steps": None,
+        "max_train_epochs": 1,
+        "validate_every_n_epochs": 1,
+    }
+    assert trained(tmp_path, **given, cache_latents_to_disk=True) > 0
+    plan = events(run_dir, "plan")[0]["plan"]
+    assert (plan["images"], plan["validation_images"], plan["total_steps"]) == (9, 3, 6)
+    assert trained(tmp_path, **given, output_name="live") > 0
+    cached, live = (event["loss"] for event in events(run_dir, "validation"))
+    assert live == pytest.approx(cached, rel=1e-3)
+    shapes = {name: {np.load(path)["latents"].shape for path in (tmp_path / name).glob("*.npz")} for name in ("own", "listed", "masked")}
+    assert shapes == {"own": {(4, 8, 8)}, "listed": {(4, 16, 16)}, "masked": {(4, 8, 8)}}
 
 
 def test_a_dataset_is_shown_instead_of_trained_on(tmp_path, run_dir):
