@@ -1,4 +1,4 @@
-"""The page: seconds from the command to the first answer, bytes of the first load, seconds until a field can be used.
+"""The page: seconds from the command to the first answer, bytes of the first load, seconds until a field can be used, and how quickly it answers.
 
     python -m benchmarks.gui [--repeat N] [--json]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,8 +41,33 @@ WATCH = f"""
     requestAnimationFrame(look);
 """
 """The page itself notes when its first text field is there: a look from outside comes in steps of up to half a second."""
+TIMED = """([deed, wanted]) => new Promise((resolve, reject) => {
+    const [how, where, value] = deed.split(":"), [what, place, text] = wanted.split(":");
+    const entry = document.querySelector(where), started = performance.now();
+    const done = () => {
+        const shown = document.querySelector(place);
+        return what === "value" ? shown?.value === text : shown?.textContent.includes(text);
+    };
+    const look = () => {
+        const taken = performance.now() - started;
+        if (done()) resolve(taken);
+        else if (taken > 10000) reject(new Error(`${deed}: nothing came of it: ${document.querySelector("#outcome")?.textContent}`));
+        else requestAnimationFrame(look);
+    };
+    if (how === "click") entry.click();
+    else { entry.value = value; entry.dispatchEvent(new Event("input", { bubbles: true })); }
+    look();
+})"""
+"""Do one thing and wait for another, both in the page: {set or click}:selector:value, {text or value}:selector:what it must be."""
+PAUSE_MS = 1000
 SETTLED_MS = 3000
 """After a field is usable: what a page loads later counts too."""
+ANSWERS = {
+    "edit_ms": "key to updated summary (goal 200)",
+    "preset_ms": "preset on screen (goal 600)",
+    "config_ms": "config on screen (goal 600)",
+    "page_ms": "page switch (goal 300)",
+}
 EMPTY_APP = f"""
 import gradio as gr
 with gr.Blocks(analytics_enabled=False) as app:
@@ -53,7 +79,7 @@ app.launch(server_port={FLOOR}, quiet=True, show_error=False)
 def our_command(folder: Path) -> list[str]:
     """Our GUI with folders of its own."""
     settings = folder / "config.toml"
-    settings.write_text(tomli_w.dumps({"runs_dir": str(folder / "runs"), "output_dir": str(folder / "out")}), "utf-8")
+    settings.write_text(tomli_w.dumps({"runs_dir": str(folder / "runs"), "output_dir": str(folder / "out"), "allowed_roots": [str(folder)]}), "utf-8")
     return [sys.executable, "-m", "kohya_gui", "--config", str(settings), "--headless", "--server_port", str(OURS)]
 
 
@@ -89,6 +115,33 @@ def page_ready(browser: Browser, address: str) -> tuple[float, int]:
     return seconds, total
 
 
+def answers(browser: Browser, address: str, folder: Path, *, repeat: int) -> dict[str, float]:
+    """Milliseconds, medians: from a key to the summary that names its effect, from a button to a preset's or config's values, from link to page."""
+    config = folder / "config-to-open.toml"
+    config.write_text('network_dim = 77\n\n[studio]\nscript = "train_network"\n', "utf-8")
+    page = browser.new_context().new_page()
+    page.goto(address)
+    page.locator("#plan .verdict").wait_for()
+    taken: dict[str, list[float]] = {"edit_ms": [], "preset_ms": [], "config_ms": [], "page_ms": []}
+    for turn in range(repeat):
+        rank = str(30 + turn)
+        taken["edit_ms"].append(page.evaluate(TIMED, [f"set:#i-network_dim:{rank}", f"text:#sec-LoRA .summary:rank {rank} "]))
+        page.locator("#preset").select_option("start")
+        page.get_by_role("button", name="Apply", exact=True).wait_for()
+        taken["preset_ms"].append(page.evaluate(TIMED, ["click:[data-do=preset-apply]", "value:#i-network_dim:16"]))
+        page.locator("#config-file").fill(str(config))
+        taken["config_ms"].append(page.evaluate(TIMED, ["click:#config-open", "value:#i-network_dim:77"]))
+        for path in ("runs", ""):
+            started = time.perf_counter()
+            page.locator(f"#side a.nav[href$='/{path}']").first.click()
+            page.wait_for_function(f"location.pathname === '/{path}' && document.querySelector('h1')?.offsetParent")
+            taken["page_ms"].append(1000 * (time.perf_counter() - started))
+            page.wait_for_timeout(PAUSE_MS)
+        page.locator("#plan .verdict").wait_for()
+    page.context.close()
+    return {name: round(statistics.median(values)) for name, values in taken.items()}
+
+
 def measure(browser: Browser, make_command: Callable[[Path], list[str]], port: int, *, repeat: int) -> dict[str, float]:
     """Best of `repeat` starts and loads."""
     answers, fields, sizes = [], [], []
@@ -112,11 +165,14 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         floor = measure(browser, lambda folder: [sys.executable, "-c", EMPTY_APP], FLOOR, repeat=wanted.repeat)
         ours = measure(browser, our_command, OURS, repeat=wanted.repeat)
+        with tempfile.TemporaryDirectory() as folder, served(our_command(Path(folder)), OURS) as (address, _):
+            quick = answers(browser, address, Path(folder), repeat=wanted.repeat)
         browser.close()
     ratios = {name: round(ours[name] / floor[name], 2) for name in ("first_answer_s", "field_usable_s", "bytes")}
-    print(json.dumps({"ours": ours, "floor": floor, "ratio": ratios}))
+    print(json.dumps({"ours": ours, "floor": floor, "ratio": ratios, "answers": quick}))
     if not wanted.json:
         _table(ours, floor, ratios)
+        print("\n| answer | ms, median |\n|---|---|\n" + "\n".join(f"| {ANSWERS[name]} | {value} |" for name, value in quick.items()))
     return 0
 
 
