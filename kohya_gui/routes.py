@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 
 from kohya_gui.board_routes import add_board_routes
 from kohya_gui.caption_routes import add_caption_routes
+from kohya_gui.dataset_routes import add_dataset_routes
 from kohya_gui.files import content_type, list_folder
 from kohya_gui.form_routes import add_form_routes
 from kohya_gui.gate import COOKIE, SESSION_SECONDS, Sessions, safe_target, session_token
@@ -45,6 +46,7 @@ def add_routes(app: FastAPI, desk: Desk, sessions: Sessions | None) -> None:
     add_form_routes(app, desk, make_actions(desk))
     add_run_routes(app, desk)
     add_caption_routes(app, desk)
+    add_dataset_routes(app, desk)
     add_board_routes(app, desk.board)
     add_settings_routes(app, desk)
     if sessions is not None:

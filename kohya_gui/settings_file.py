@@ -80,8 +80,10 @@ class SettingsFile:
         for name, value in values.items():
             # The example's line with this setting, commented out, is where a reader looks for it.
             line = re.compile(rf"^# *{re.escape(name)} *=.*$", re.MULTILINE)
-            if name not in tomllib.loads(text) and line.search(text):
-                text = line.sub(lambda _, name=name, value=value: f"{name} = {tomlkit.item(value).as_string()}", text, count=1)
+            found = line.search(text)
+            if found is not None and name not in tomllib.loads(text):
+                start, end = found.span()
+                text = f"{text[:start]}{tomlkit.dumps({name: value}).strip()}{text[end:]}"
         document = tomlkit.parse(text)
         for name, value in values.items():
             if document.get(name) != value:

@@ -13,8 +13,20 @@ import gradio as gr
 from kohya_gui.markup import Markup, join, tag
 
 ASSETS = Path(__file__).parent / "assets"
-STYLES = ("tokens.css", "shell.css", "form.css", "run.css", "runs.css", "board.css", "captions.css", "settings.css")
-SCRIPTS = ("shell.js", "form.js", "form_parts.js", "browse.js", "run.js", "runs.js", "pictures.js", "board.js", "captions.js", "settings.js")
+STYLES = ("tokens.css", "shell.css", "form.css", "run.css", "runs.css", "board.css", "captions.css", "dataset.css", "settings.css")
+SCRIPTS = (
+    "shell.js",
+    "form.js",
+    "form_parts.js",
+    "browse.js",
+    "run.js",
+    "runs.js",
+    "pictures.js",
+    "board.js",
+    "captions.js",
+    "dataset.js",
+    "settings.js",
+)
 ALL_STYLES, ALL_SCRIPTS = "studio.css", "studio.js"
 
 COLOURS = {

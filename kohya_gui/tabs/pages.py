@@ -6,7 +6,7 @@ from functools import partial
 
 import gradio as gr
 
-from kohya_gui.tabs import about, captions, compare, run, runs, settings, tensorboard, training
+from kohya_gui.tabs import about, captions, compare, dataset, run, runs, settings, tensorboard, training
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.shell import NAME, Frame, shell
 
@@ -27,6 +27,9 @@ def build_pages(desk: Desk) -> gr.Blocks:
     with pages.route("Run", "/run") as page:
         frame("runs")
         run.draw(desk, page)
+    with pages.route("Dataset", "/dataset") as page:
+        frame("dataset")
+        dataset.draw(page)
     with pages.route("Captions", "/captions") as page:
         frame("captions")
         captions.draw(desk, page)

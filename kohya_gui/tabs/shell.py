@@ -18,6 +18,7 @@ ICONS = {
     "brand": '<rect x="3" y="3" width="18" height="18" rx="5" fill="currentColor" opacity=".16"/><path d="M7 16.5 11 8l3 6 1.5-2.5 1.5 5"/>',
     "train": '<path d="M4 18V9M10 18V5M16 18v-6M21 18H3"/>',
     "runs": '<path d="M4 6h16M4 12h16M4 18h10"/>',
+    "dataset": '<path d="M4 4h7v7H4zM14 4h6v7h-6zM4 14h7v6H4zM17 14v6M14 17h6"/>',
     "captions": '<path d="M4 5h16v9H9l-5 4z"/><path d="M8 9h8M8 11.500h5"/>',
     "tensorboard": '<path d="M3 20h18M5 16l4-5 4 3 6-8"/>',
     "settings": '<path d="M4 7h10M18 7h2M4 17h2M10 17h10"/><circle cx="16" cy="7" r="2"/><circle cx="8" cy="17" r="2"/>',
@@ -39,6 +40,7 @@ MARKS = {
 PAGES = (
     ("train", "Train", "/"),
     ("runs", "Runs", "/runs"),
+    ("dataset", "Dataset", "/dataset"),
     ("captions", "Captions", "/captions"),
     ("tensorboard", "TensorBoard", "/tensorboard"),
     ("settings", "Settings", "/settings"),

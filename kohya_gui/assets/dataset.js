@@ -1,0 +1,188 @@
+// The Dataset page: the server draws its parts; here requests are sent, uploads made, and the place of the reader kept.
+(() => {
+  const { $, $$, el, say, base, ready, whenShown } = window.studio;
+  const POLL_MS = 600, AT_ONCE = 3, TOLD_LEFT = 5;
+  let sending = 0, timer = 0, focusNext = "";
+
+  const post = async (verb, body) => (await fetch(`${base}/dataset/${verb}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
+  const tell = (html) => { $("#ds-told").innerHTML = html; };
+  const plain = (tone, text) => { tell(""); $("#ds-told").append(el("p", { class: `told ${tone}` }, text)); };
+
+  // What has the focus, in words that find it again in parts that were drawn anew.
+  function mark() {
+    const now = document.activeElement;
+    if (!now?.closest("#dataset")) return null;
+    const keyed = now.closest("[data-key]")?.dataset.key;
+    if (now.id) return `#${CSS.escape(now.id)}`;
+    if (now.dataset.set) return `[data-spot="${now.dataset.spot}"][data-set="${CSS.escape(now.dataset.set)}"]`;
+    if (now.dataset.do) return `[data-do="${CSS.escape(now.dataset.do)}"]`;
+    return keyed ? `[data-key="${CSS.escape(keyed)}"]` : null;
+  }
+  function draw(parts) {
+    const at = mark(), caret = document.activeElement?.selectionStart, typed = document.activeElement?.value, folded = {};
+    for (const part of $$("#dataset details[data-key]")) folded[part.dataset.key] = part.open;
+    for (const [id, html] of Object.entries(parts)) {
+      const place = $(`#${id}`);
+      if (place.dataset.drawn === html) continue;
+      const top = place.scrollTop;
+      place.innerHTML = html;
+      place.dataset.drawn = html;
+      place.scrollTop = top;
+    }
+    for (const part of $$("#dataset details[data-key]")) if (folded[part.dataset.key]) part.open = true;
+    const again = at && $(at, $("#dataset"));
+    if (again && again !== document.activeElement) {
+      again.focus({ preventScroll: true });
+      if (caret != null && again.value === typed && again.setSelectionRange && again.type === "text") again.setSelectionRange(caret, caret);
+    }
+    if (focusNext) {
+      const entry = $(`#ds-o-${CSS.escape(focusNext)}`);
+      focusNext = "";
+      if (entry) { entry.closest("details")?.setAttribute("open", ""); entry.focus(); }
+    }
+  }
+  function show(answer) {
+    if (answer.parts) draw(answer.parts);
+    if (answer.told !== undefined && (answer.told || !answer.busy)) tell(answer.told);
+    clearTimeout(timer);
+    if (answer.busy) timer = setTimeout(look, POLL_MS);
+  }
+  async function ask(verb, body) {
+    sending += 1;
+    try {
+      const answer = await post(verb, body);
+      window.studio.heard();
+      show(answer);
+      return answer;
+    } catch (error) {
+      plain("bad", say("The server does not answer. Try again."));
+    } finally {
+      sending -= 1;
+    }
+  }
+  const does = (body) => ask("do", body);
+  // Typing goes on while somebody else looks: a look that comes late must not draw over it.
+  async function look() {
+    try {
+      const answer = await post("look", {});
+      if (sending) return;
+      const said = $("#ds-told").innerHTML;
+      show({ ...answer, told: undefined });
+      if (said !== $("#ds-told").innerHTML) tell(said);
+    } catch (error) {
+      timer = setTimeout(look, 4 * POLL_MS);
+    }
+  }
+
+  const path = () => $("#ds-path")?.value.trim() || "";
+
+  document.addEventListener("click", async (event) => {
+    const at = (selector) => event.target.closest(`#dataset ${selector}`);
+    const button = at("[data-do]");
+    if (button && !button.disabled) {
+      focusNext = button.dataset.focus || "";
+      button.closest("details.ds-more")?.removeAttribute("open");
+      await does(JSON.parse(button.dataset.do));
+      if (button.dataset.then) does(JSON.parse(button.dataset.then));
+    }
+    const file = at("[data-file-do]");
+    if (file) does({ do: file.dataset.fileDo, path: path() });
+    const add = at("[data-add]");
+    if (add) addFolder(add);
+    const convert = at("[data-picture]");
+    if (convert) offerReadings(convert);
+    if (!at(".ds-more")) $("#dataset .ds-more")?.removeAttribute("open");
+  });
+  async function addFolder(add) {
+    const answer = await does({ do: "add", path: $("#ds-folder").value, dataset: Number(add.dataset.add) });
+    if (answer && !answer.failed) $("#ds-folder").value = "";
+  }
+  // A caption that is not UTF-8 is shown as each encoding reads it; whoever knows the words chooses.
+  async function offerReadings(button) {
+    const problem = button.closest("li"), caption = button.dataset.caption, spot = button.dataset.spot;
+    const { readings, told } = await post("readings", { spot, caption });
+    if (!readings) return tell(told || "");
+    const rows = readings.map(([encoding, title, text]) => el("li", {}, el("button", { type: "button", class: "link", onclick: () => does({ do: "convert", spot, caption, encoding }) }, title), ` ${text}`));
+    button.replaceWith(el("ul", { class: "ds-readings", "aria-label": say("Which of these reads right?") }, ...(rows.length ? rows : [el("li", {}, say("No encoding reads it. Open it in an editor."))])));
+    $("button", problem)?.focus();
+  }
+
+  document.addEventListener("change", (event) => {
+    const entry = event.target.closest("#dataset [data-set]");
+    if (entry) does({ do: "set", spot: entry.dataset.spot, key: entry.dataset.set, value: entry.type === "checkbox" ? String(entry.checked) : entry.value });
+    if (event.target.id === "ds-files") upload([...event.target.files].map((file) => [file.name, file]));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.target.closest("#dataset")) return;
+    if (event.target.id === "ds-path") does({ do: event.target.value.trim() === event.target.dataset.file ? "save" : "open", path: path() });
+    else if (event.target.id === "ds-folder") addFolder($("#dataset [data-add]"));
+    else if (event.target.matches("label[tabindex]")) $("input", event.target).click();
+    else return;
+    event.preventDefault();
+  });
+
+  // Files that are dropped, folders with all that is in them.
+  async function filesOf(entry, prefix) {
+    if (entry.isFile) return [[prefix + entry.name, await new Promise((resolve, reject) => entry.file(resolve, reject))]];
+    const reader = entry.createReader(), inside = [];
+    for (let some; (some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject))).length; ) inside.push(...some);
+    return (await Promise.all(inside.map((one) => filesOf(one, `${prefix}${entry.name}/`)))).flat();
+  }
+  const overDrop = (event) => $("#dataset") && event.dataTransfer?.types.includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (!overDrop(event)) return;
+    event.preventDefault();
+    $("#ds-drop")?.classList.add("is-over");
+  });
+  document.addEventListener("dragleave", (event) => event.relatedTarget || $("#ds-drop")?.classList.remove("is-over"));
+  document.addEventListener("drop", async (event) => {
+    if (!overDrop(event)) return;
+    event.preventDefault();
+    $("#ds-drop")?.classList.remove("is-over");
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const files = entries.length ? (await Promise.all(entries.map((entry) => filesOf(entry, "")))).flat() : [...event.dataTransfer.files].map((file) => [file.name, file]);
+    const sheet = files.length === 1 && /\.(toml|json)$/i.test(files[0][0]);
+    if (sheet) does({ do: "open-text", text: await files[0][1].text(), name: files[0][0] });
+    else upload(files);
+  });
+  async function upload(files) {
+    if (!files.length) return;
+    const dataset = Number($("#ds-drop").dataset.dataset), first = files[0][0];
+    const name = first.includes("/") ? first.split("/")[0] : files.length === 1 ? first.replace(/\.[^.]*$/, "") : "";
+    const { folder, told } = await post("folder", { name }).catch(() => ({}));
+    if (!folder) return told ? tell(told) : plain("bad", say("The server does not answer. Try again."));
+    // Below the new folder the dropped one's own name would be there twice.
+    const inner = files.every(([path]) => path.startsWith(`${name}/`)) && name ? name.length + 1 : 0;
+    const waiting = [...files], left = [], failed = [];
+    let done = 0;
+    sending += 1;
+    const bar = el("progress", { max: files.length, value: 0 }), words = el("p", { class: "num" });
+    $("#ds-told").replaceChildren(el("div", { class: "told" }, words, bar));
+    const worker = async () => {
+      for (let next; (next = waiting.shift()); ) {
+        words.textContent = say("Sending {name}: {done} of {total}", { name: next[0], done: done + 1, total: files.length });
+        try {
+          const reply = await fetch(`${base}/dataset/upload?folder=${encodeURIComponent(folder)}&name=${encodeURIComponent(next[0].slice(inner))}`, { method: "POST", body: next[1] });
+          const answer = await reply.json();
+          if (answer.failed) failed.push(answer.told);
+          else left.push(...answer.left);
+        } catch (error) {
+          failed.push("");
+        }
+        bar.value = done += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    sending -= 1;
+    const answer = await does({ do: "uploaded", folder, dataset });
+    if (failed.length) $("#ds-told").append(el("div", {}, el("p", { class: "told bad" }, failed.length === 1 ? say("One file did not arrive. Send it again.") : say("{count} files did not arrive. Send them again.", { count: failed.length }))));
+    if (failed.find(Boolean)) $("#ds-told").insertAdjacentHTML("beforeend", failed.find(Boolean));
+    if (left.length) {
+      const names = left.slice(0, TOLD_LEFT).map(([file, why]) => `${file}: ${why}`).join("; ");
+      $("#ds-told").append(el("p", { class: "told warn" }, left.length === 1 ? say("One file was left out. {names}", { names }) : say("{count} files were left out. {names}", { count: left.length, names })));
+    }
+    return answer;
+  }
+
+  ready(() => whenShown("#ds-work", () => ask("look", {}), 600));
+})();

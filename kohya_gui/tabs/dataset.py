@@ -1,0 +1,29 @@
+"""The Dataset page: which pictures a training uses, how often, at which size, and what is wrong with them. Its script fills what is drawn here."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from kohya_gui.form.block import html_block
+from kohya_gui.markup import Markup, join, tag
+from kohya_gui.tabs.dataset_main import main
+from kohya_gui.tabs.dataset_side import bar, side
+from kohya_gui.tabs.dataset_sight import Sight
+from kohya_gui.text import say
+
+
+def draw(blocks: gr.Blocks) -> None:
+    """Build the page inside `blocks`."""
+    html_block(_page, elem_id="dataset")
+
+
+def _page() -> Markup:
+    title = tag("div", tag("h1", say("Dataset")), class_="page-title")
+    told = tag("div", id="ds-told", role="status", aria_live="polite")
+    work = tag("div", tag("div", id="ds-side"), tag("section", tag("p", say("Looking…"), class_="soft"), id="ds-main"), id="ds-work")
+    return join(title, told, tag("div", id="ds-bar", class_="card"), work)
+
+
+def parts(sight: Sight) -> dict[str, str]:
+    """The page's parts by the ids of their elements."""
+    return {"ds-bar": str(bar(sight)), "ds-side": str(side(sight)), "ds-main": str(main(sight))}

@@ -1,0 +1,132 @@
+"""The Dataset page in a browser: folders named and uploaded, options, fixes, undo, saving without losing a key, and the way to the Train page."""
+
+from __future__ import annotations
+
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Server
+from tests.e2e.pages import field
+from tests.e2e.test_accessibility import found
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def draw(folder: Path, name: str, size: tuple[int, int] = (64, 64), caption: str = "") -> None:
+    """A picture, and a caption if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "teal").save(folder / name)
+    if caption:
+        (folder / name).with_suffix(".txt").write_text(caption, "utf-8")
+
+
+@pytest.fixture
+def page(server: Server, open_page: Callable[..., Page]) -> Page:
+    """The page with an empty dataset."""
+    page = open_page(f"{server.url}/dataset")
+    page.locator("#ds-bar input").wait_for()
+    page.locator(".ds-more > summary").click()
+    page.get_by_role("button", name="Empty dataset").click()
+    expect(page.locator("#ds-main")).to_contain_text("No dataset yet")
+    return page
+
+
+def add(page: Page, folder: Path) -> None:
+    """Add a folder of this machine."""
+    page.locator("#ds-folder").fill(str(folder))
+    page.keyboard.press("Enter")
+    expect(page.locator("#ds-told")).to_contain_text("Added")
+
+
+def test_a_folder_is_added_edited_saved_and_used(server: Server, page: Page) -> None:
+    folder = server.folder / "set 猫" / "4_cat"
+    draw(folder, "a.png", (96, 64), "a cat")
+    draw(folder, "b.png", (64, 64), "a dog")
+    add(page, folder.parent)
+    card = page.locator(".ds-card")
+    expect(card).to_contain_text("2 pictures · 2 captions")
+    expect(card.get_by_label("Repeats")).to_have_value("4")
+    expect(page.locator(".ds-plan .formula")).to_contain_text("2 images × 4 repeats = 8")
+    card.get_by_label("Repeats").fill("6")
+    page.keyboard.press("Tab")
+    expect(page.locator(".ds-plan .formula")).to_contain_text("2 images × 6 repeats = 12")
+    expect(card.get_by_label("Class words")).to_be_focused()
+    page.get_by_role("button", name="Undo").click()
+    expect(card.get_by_label("Repeats")).to_have_value("4")
+    page.get_by_role("button", name="Options", exact=True).click()
+    page.locator("#ds-o-num_repeats").fill("many")
+    page.keyboard.press("Tab")
+    expect(page.locator("#ds-shown .message")).to_contain_text("many")
+    page.locator("#ds-o-num_repeats").fill("3")
+    page.keyboard.press("Tab")
+    expect(page.locator("#ds-shown .message")).to_have_count(0)
+    page.get_by_role("button", name="Use in Train").click()
+    expect(page.locator("#ds-told .told.good")).to_contain_text("The Train page uses")
+    file = Path(page.locator("#ds-path").input_value())
+    (dataset,) = tomllib.loads(file.read_text("utf-8"))["datasets"]
+    (subset,) = dataset["subsets"]
+    assert (subset["image_dir"], subset["num_repeats"], subset["class_tokens"]) == (str(folder), 3, "cat")
+    page.get_by_role("link", name="Open it").click()
+    expect(field(page, "dataset_config")).to_have_value(str(file))
+
+
+def test_uploads_land_in_a_folder_of_their_own(server: Server, page: Page, tmp_path: Path) -> None:
+    draw(tmp_path / "dogs", "one.png", caption="a dog")
+    with zipfile.ZipFile(tmp_path / "dogs.zip", "w") as packed:
+        packed.write(tmp_path / "dogs" / "one.png", "5_dog/one.png")
+        packed.write(tmp_path / "dogs" / "one.txt", "5_dog/one.txt")
+        packed.writestr("notes.exe", b"x")
+    page.locator("#ds-files").set_input_files(tmp_path / "dogs.zip")
+    expect(page.locator("#ds-told")).to_contain_text("One file was left out. notes.exe")
+    expect(page.locator(".ds-card")).to_contain_text("1 picture · 1 caption")
+    expect(page.locator(".ds-card").get_by_label("Repeats")).to_have_value("5")
+    assert (server.folder / "datasets" / "dogs" / "5_dog" / "one.txt").read_text("utf-8") == "a dog"
+
+
+def test_unknown_keys_stay_and_a_problem_is_mended(server: Server, page: Page) -> None:
+    folder = server.folder / "mend"
+    draw(folder, "a.png")
+    draw(folder, "wide.png", (300, 64), "wide")
+    (folder / "broken.png").write_bytes(b"nothing")
+    file = server.folder / "mend.toml"
+    text = f'# mine\nfuture_key = 1\n\n[[datasets]]\nresolution = 64\n\n[[datasets.subsets]]\nimage_dir = "{folder}"\nodd = "x"\n'
+    file.write_text(text, "utf-8")
+    page.locator("#ds-path").fill(str(file))
+    page.get_by_role("button", name="Open", exact=True).click()
+    expect(page.locator("#ds-told")).to_contain_text("Opened mend.toml.")
+    broken = page.locator(".ds-grid > li", has_text="broken.png")
+    broken.get_by_role("button", name="Set aside").click()
+    expect(page.locator(".ds-aside")).to_contain_text("Set aside: 1 picture")
+    assert not (folder / "broken.png").exists()
+    page.locator(".ds-aside summary").click()
+    page.get_by_role("button", name="Bring back").click()
+    expect(broken).to_be_visible()
+    expect(page.locator(".ds-grid .ds-cut")).to_have_count(1)
+    page.locator(".ds-card").get_by_label("Class words").fill("a square")
+    page.keyboard.press("Tab")
+    expect(page.locator("#ds-saved")).to_contain_text("not saved")
+    page.locator("#ds-save").click()
+    expect(page.locator("#ds-told")).to_contain_text("Saved as")
+    assert file.read_text("utf-8") == text + 'class_tokens = "a square"\n'
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_the_page_has_no_grave_violation(server: Server, open_page: Callable[..., Page], scheme: str, width: int) -> None:
+    folder = server.folder / f"axe {width}"
+    draw(folder, "a.png", (96, 64), "a cat")
+    draw(folder, "b.png")
+    page = open_page(f"{server.url}/dataset", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.locator("#ds-folder").wait_for()
+    add(page, folder)
+    wrong = {}
+    for view in ("Pictures", "Options", "Buckets"):
+        page.get_by_role("button", name=view, exact=True).click()
+        expect(page.get_by_role("button", name=view, exact=True)).to_have_attribute("aria-pressed", "true")
+        wrong[view] = found(page)
+    assert {view: rows for view, rows in wrong.items() if rows} == {}
