@@ -109,6 +109,12 @@ def _runs(parser: argparse.ArgumentParser) -> None:
     _settings(parser)
 
 
+def _languages(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--check", action="store_true", help="end with 1 if a text is missing, or said for nothing")
+    parser.add_argument("--template", type=Path, metavar="FILE.json", help="write a new language's file, in English; it must not exist")
+    parser.add_argument("--json", action="store_true", help="answer with JSON on standard output")
+
+
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", dest="settings", type=Path, metavar="FILE", help="the program's settings; default: config.toml beside gui.py")
     parser.add_argument("--runs_dir", type=Path, metavar="FOLDER", help="folder of the runs; default: as the settings say")
@@ -122,6 +128,7 @@ VERBS: Mapping[str, Verb] = {
     "command": Verb("kohya_gui.verbs_config", "print the launch command of a config", _config),
     "runs": Verb("kohya_gui.verbs_config", "list the runs", _runs),
     "import": Verb("kohya_gui.verbs_files", "read another program's config, and say what became of every key", _import),
+    "languages": Verb("kohya_gui.verbs_languages", "count the texts that each language of the page lacks", _languages),
     "export": Verb("kohya_gui.verbs_files", "write a config as the kohya GUI's JSON or as sd-scripts' TOML, and say what is lost", _export),
 }
 

@@ -37,6 +37,8 @@ SHEETS = {
     "conv_ranks": Sheet("Conv ranks", "Rank of each block's convolutions.", "conv_block_dims", values=lambda made: made.conv_ranks),
     "conv_alphas": Sheet("Conv alphas", "Alpha of each block's convolutions.", "conv_block_alphas", "conv_ranks", lambda made: made.conv_alphas),
 }
+SIDES = {"down": "Down {number}", "mid": "Middle {number}", "up": "Up {number}"}
+"""What a block is called, by its side of the U-Net."""
 OPTIONS = (*_SIDES, *(sheet.option for sheet in SHEETS.values() if sheet.option))
 """Options that the picture reads and writes."""
 
@@ -117,9 +119,9 @@ def _unet(family: str, layout: BlockLayout, name: str, numbers: Sequence[float] 
     bare = BLOCKS_WITHOUT_ATTENTION.get(family, ())
     first, second, third = layout.ends, layout.ends + layout.down, layout.ends + layout.down + layout.mid
     sides = (
-        ("down", range(first, second), "Down {number}"),
-        ("mid", range(second, third), "Middle {number}"),
-        ("up", range(third, third + layout.up), "Up {number}"),
+        ("down", range(first, second), SIDES["down"]),
+        ("mid", range(second, third), SIDES["mid"]),
+        ("up", range(third, third + layout.up), SIDES["up"]),
     )
     columns = []
     for side, places, words in sides:

@@ -58,8 +58,12 @@ def _told(made: Guided) -> Markup:
     rows = [tag("li", say(note)) for note in made.notes]
     fits = ""
     if memory is not None and made.fits is not None:
-        words = "It needs about {memory}, which fits the card." if made.fits else "It needs about {memory}: more than the card has."
-        fits = say(words, memory=size(memory.total))
+        needs = size(memory.total)
+        fits = (
+            say("It needs about {memory}, which fits the card.", memory=needs)
+            if made.fits
+            else say("It needs about {memory}: more than the card has.", memory=needs)
+        )
     return join(
         told("warn" if made.fits is False else "good", f"{steps} {fits}".strip()), tag("ul", rows, class_="notes small soft") if rows else None
     )
