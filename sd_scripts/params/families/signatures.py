@@ -15,8 +15,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A kind of model: all `marks` are there and none of `absent`. `script` trains an adapter for it; empty where kohya's suite has none, and `refusal`
-    then says why, in a sentence."""
+    """A kind of model: all `marks` are there and none of `absent`. `script` trains an adapter for it; empty where kohya's suite has none;
+    `refusal` then says why, in a sentence."""
 
     kind: str
     title: str
