@@ -166,7 +166,7 @@ def _row(desk: Desk, summary: RunSummary, note: Note) -> Markup:
         aria_label=say("What can be done with {name}", name=title),
         title=say("More"),
     )
-    progress = tag("div", tag("div", style=f"width:{seen.step / seen.total:.1%}"), class_="bar") if status.is_active and seen.total else None
+    progress = tag("div", tag("div", style=f"width:{seen.step / seen.total:.1%}"), class_="meter") if status.is_active and seen.total else None
     steps = f"{count(seen.step)} / {count(seen.total)}" if seen.total else "–"
     cells = [
         tag("td", choose, class_="of-choose"),
