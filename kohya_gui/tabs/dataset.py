@@ -9,10 +9,11 @@ from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.dataset_main import main
 from kohya_gui.tabs.dataset_side import bar, side
 from kohya_gui.tabs.dataset_sight import Sight
+from kohya_gui.tabs.desk import Desk
 from kohya_gui.text import say
 
 
-def draw(blocks: gr.Blocks) -> None:
+def draw(desk: Desk, blocks: gr.Blocks) -> None:
     """Build the page inside `blocks`."""
     html_block(_page, elem_id="dataset")
 
