@@ -20,7 +20,7 @@ DRAWN = (
     ("Settings", "/settings", "settings", settings.draw),
     ("About", "/about", "about", about.draw),
 )
-"""Every page but the first: title, address, which entry of the side bar it belongs to, and what draws it. /compare?ids=… and /run?id=… say of what."""
+"""Every page but the first: title, address, its entry of the side bar, and what draws it. /compare?ids=… and /run?id=… say of what."""
 
 
 def build_pages(desk: Desk) -> gr.Blocks:
