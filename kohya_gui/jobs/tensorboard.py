@@ -136,11 +136,12 @@ class Board:
                     encoding="utf-8",
                     start_new_session=True,  # Ctrl-C in the terminal is for the GUI, which then ends it
                 )
+        except OSError as failed:
+            raise RunError(f"TensorBoard could not be started: {failed.strerror or failed}.", fix="Run python setup.py again.") from failed
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; `view` has its last words
             if process.stdin is not None:
                 process.stdin.write(json.dumps({"folder": str(self._folder), "prefix": self._prefix}) + "\n")
                 process.stdin.flush()
-        except OSError as failed:
-            raise RunError(f"TensorBoard could not be started: {failed.strerror or failed}.", fix="Run python setup.py again.") from failed
         return process
 
     def _hear(self, process: subprocess.Popen[str]) -> None:

@@ -114,6 +114,8 @@ def read_pickle(path: Path) -> Header:
         zipfile.BadZipFile,
         KeyError,
         pickle.UnpicklingError,
+        OverflowError,  # a frame that says to be longer than any file
+        MemoryError,
         EOFError,
         ValueError,
         TypeError,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sd_scripts.errors import DataError
@@ -183,6 +183,8 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path, content, words):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(st.binary(max_size=60), st.sampled_from([".safetensors", ".ckpt"]), st.booleans())
+@example(b"\x95" + bytes(7) + b"\x80", ".ckpt", False)
+@example(b"\x95" + bytes(7) + b"\x01", ".ckpt", False)
 def test_any_bytes_are_refused_and_break_nothing(tmp_path, content, suffix, with_length):
     path = tmp_path / f"m{suffix}"
     path.write_bytes(struct.pack("<Q", len(content)) + content if with_length else content)
