@@ -84,7 +84,7 @@ class Translation:
 
     def _script(self) -> str:
         texts = {english: self.words.text(english) for english in sorted(self.script_texts)}
-        return f"<script>window.STUDIO_WORDS={_as_script(texts)}</script>"
+        return f"<script>window.STUDIO_LANGUAGE={_as_script(self.words.language)};window.STUDIO_WORDS={_as_script(texts)}</script>"
 
 
 @dataclass(frozen=True)
