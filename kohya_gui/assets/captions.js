@@ -244,7 +244,7 @@
   }
   function newCard(index) {
     const card = el("div", { role: "option", class: "caption-card", id: `caption-${index}`, "aria-posinset": index + 1, "aria-setsize": state.names.length, "data-card": index },
-      el("span", { class: "mark", "aria-hidden": "true" }), el("span", { class: "shot" }, el("img", { alt: "", src: thumb(state.names[index], "small"), decoding: "async" }), el("span", { class: "signs" })), el("span", { class: "name soft clip" }), el("span", { class: "text" }));
+      el("span", { class: "mark", "aria-hidden": "true" }), el("span", { class: "shot" }, el("img", { alt: "", src: thumb(state.names[index], "small"), decoding: "async", onerror: (event) => event.target.replaceWith(el("span", { class: "none soft small" }, say("No preview"))) }), el("span", { class: "signs" })), el("span", { class: "name soft clip" }), el("span", { class: "text" }));
     Object.assign(card.style, { width: `${cell}px`, left: `${(index % columns) * (cell + GAP)}px`, top: `${Math.floor(index / columns) * row}px`, height: `${row - GAP}px` });
     $(".shot", card).style.height = `${picture}px`;
     return card;

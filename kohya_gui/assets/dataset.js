@@ -114,7 +114,7 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !event.target.closest("#dataset")) return;
-    if (event.target.id === "ds-path") does({ do: event.target.value.trim() === event.target.dataset.file ? "save" : "open", path: path() });
+    if (event.target.id === "ds-path") does({ do: event.target.value === event.target.defaultValue ? "save" : "open", path: path() });
     else if (event.target.id === "ds-folder") addFolder($("#dataset [data-add]"));
     else if (event.target.matches("label[tabindex]")) $("input", event.target).click();
     else return;

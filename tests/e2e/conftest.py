@@ -33,6 +33,7 @@ FLAGS = [
     "--disable-sync",
 ]
 OURS = ("127.0.0.1", "")
+PLACES = {"output_dir": "out", "datasets_dir": "datasets", "models_dir": "models"}
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait for the address that it prints."""
         settings = self.folder / "config.toml"
-        folders = {"output_dir": str(self.folder / "out"), "runs_dir": str(self.runs_dir), "datasets_dir": str(self.folder / "datasets")}
+        folders = {name: str(self.folder / place) for name, place in PLACES.items()} | {"runs_dir": str(self.runs_dir)}
         values = {"allowed_roots": [str(self.folder)], **folders, "poll_seconds": 0.5}
         settings.write_text(tomli_w.dumps(values), "utf-8")
         command = [sys.executable, "-m", "kohya_gui", "--config", str(settings), "--headless", *self.arguments]
