@@ -81,9 +81,9 @@ def stale(words: Words, every: Catalogue) -> list[str]:
     return options + sections + [f"texts.{text}" for text in words.texts if text not in every.texts]
 
 
-def report(folder: Path = LOCALES) -> dict[str, dict[str, Any]]:
-    """By language: how many texts there are, and which are missing or stale. Raises ConfigError for a broken file."""
-    every = english()
+def report(folder: Path = LOCALES, every: Catalogue | None = None) -> dict[str, dict[str, Any]]:
+    """By language: how many texts of `every` (all) there are, and which are missing or stale. Raises ConfigError for a broken file."""
+    every = every or english()
     answer = {}
     for path in sorted(folder.glob("*.json")):
         words = read_words(path.stem, folder)

@@ -16,12 +16,12 @@ from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from kohya_gui.dataset_desk import QUIET, DatasetDesk, Told
+from kohya_gui.dataset_desk import QUIET, DatasetDesk, Told, text_of
 from kohya_gui.dataset_fixes import readings
 from kohya_gui.dataset_upload import Received, new_folder, receive
 from kohya_gui.dataset_verbs import answer
 from kohya_gui.markup import Markup, tag
-from kohya_gui.run_routes import NEVER, Asked, Verbs, answer_json
+from kohya_gui.run_routes import NEVER, Verbs, answer_json
 from kohya_gui.tabs.dataset import parts
 from kohya_gui.tabs.dataset_sight import make_sight
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
@@ -48,7 +48,7 @@ def add_dataset_routes(app: FastAPI, desk: Desk) -> None:
     verbs: Verbs = {
         "do": lambda asked: shown(answer(datasets, user, asked)),
         "look": lambda asked: shown(QUIET),
-        "folder": lambda asked: {"folder": new_folder(desk.settings.datasets_dir, _text(asked, "name") or say("pictures")).name},
+        "folder": lambda asked: {"folder": new_folder(desk.settings.datasets_dir, text_of(asked, "name") or say("pictures")).name},
         "readings": lambda asked: {"readings": [[row.encoding, row.title, row.text] for row in readings(datasets.caption(user, asked))]},
     }
 
@@ -113,11 +113,6 @@ async def _put(waiting: queue.Queue[bytes | None], part: bytes | None, writing: 
         except queue.Full:
             await asyncio.sleep(0.01)
     return False
-
-
-def _text(asked: Asked, name: str) -> str:
-    value = asked.get(name, "")
-    return value if isinstance(value, str) else ""
 
 
 def _plain(name: str) -> str:

@@ -20,11 +20,12 @@ def run(arguments: Namespace) -> int:
             raise ConfigError("template", f"{arguments.template} cannot be written: {failed.strerror}.", fix="Choose another name.") from failed
         print(f"{len(english())} texts, written to {arguments.template}")
         return 0
-    found = report()
+    every = english()
+    found = report(every=every)
     if arguments.json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        print(f"en  English: {len(english())} texts")
+        print(f"en  English: {len(every)} texts")
         for code, row in found.items():
             print(f"{code}  {row['name']}: {len(row['missing'])} missing, {len(row['stale'])} said for nothing")
             for kind in ("missing", "stale"):

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kohya_gui.configs import Draft
-from kohya_gui.files import Roots
 from kohya_gui.form.keys import key_of, keys_of, name_of, taken_by
 from kohya_gui.form.widgets import make_field, raw, shown
 from kohya_gui.markup import Markup
@@ -23,7 +22,6 @@ class Form:
     """Fields by key (`keys.key_of`); `start` is what they show first."""
 
     start: Draft
-    roots: Roots
 
     def draw_field(self, section: Section, name: str) -> Markup:
         """The field of one option of `section`, in the reader's language. One of another trainer shows that trainer's default."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from kohya_gui.form.widgets import browse_button
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.picture_routes import thumb_address
 from kohya_gui.tabs.dataset_sight import Sight, subset_name
-from kohya_gui.tabs.dataset_words import captions_address, does, fixes, trouble_words
+from kohya_gui.tabs.dataset_words import captions_address, does, fixes, spaced, trouble_words
 from kohya_gui.text import count, say, words
 from sd_scripts.survey.buckets import BucketChoice
 from sd_scripts.survey.dataset_config import PATH_KEYS, Spot
@@ -161,7 +161,7 @@ def _picture(sight: Sight, spot: Spot, found: SubsetPictures, picture: Picture) 
         link = tag("a", frame, href=large, data_view_picture=True, data_caption=picture.name, aria_label=picture.name, class_="ds-link")
     facts = [_size_words(picture), say("lost {share}", share=f"{picture.lost:.0%}") if picture.lost >= 0.005 else ""]
     troubles = [
-        tag("li", trouble_words(trouble), " ", join(*_spaced(fixes(trouble, picture, found, spot=spot, root_path=root))), class_=trouble.severity)
+        tag("li", trouble_words(trouble), " ", join(*spaced(fixes(trouble, picture, found, spot=spot, root_path=root))), class_=trouble.severity)
         for trouble in picture.troubles
     ]
     caption = tag("a", picture.caption or say("no caption"), href=captions_address(picture, root), class_="ds-caption", title=picture.caption)
@@ -217,12 +217,6 @@ def _aside(sight: Sight) -> Markup | None:
         return None
     title = say("Set aside: 1 picture") if len(rows) == 1 else say("Set aside: {number} pictures", number=count(len(rows)))
     return tag("details", tag("summary", title), tag("ul", rows, class_="small"), class_="ds-aside")
-
-
-def _spaced(parts: Iterable[Markup]) -> Iterator[Markup]:
-    for part in parts:
-        yield part
-        yield Markup(" ")
 
 
 def _options(sight: Sight) -> Markup:
@@ -307,7 +301,7 @@ def _moving(sight: Sight) -> Markup | None:
     buttons = [
         does(say("Dataset {number}", number=at + 1), "button", request={"do": "move", "spot": spot_text(sight.spot), "dataset": at}) for at in others
     ]
-    return tag("div", tag("span", say("Move this folder to"), class_="soft"), " ", join(*_spaced(buttons)), class_="ds-moving")
+    return tag("div", tag("span", say("Move this folder to"), class_="soft"), " ", join(*spaced(buttons)), class_="ds-moving")
 
 
 def _buckets(sight: Sight) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from kohya_gui.dataset_looks import Found
 from kohya_gui.dataset_upload import LIMITS
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.dataset_sight import Sight, subset_name
-from kohya_gui.tabs.dataset_words import does
+from kohya_gui.tabs.dataset_words import does, spaced
+from kohya_gui.tabs.shell import STROKE
 from kohya_gui.text import count, say
 from sd_scripts.params.dataset_scopes import DATASET_KEYS
 from sd_scripts.params.problem import Problem
 from sd_scripts.survey.dataset_config import Fault, Spot
 
-STROKE = 'fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"'
 SIGNS = {
     "up": '<path d="M8 13V3M4 7l4-4 4 4"/>',
     "down": '<path d="M8 3v10M4 9l4 4 4-4"/>',
@@ -148,19 +148,13 @@ def _fault(sight: Sight, fault: Fault) -> Markup:
     if sight.state.document.has(fault.spot):
         request = {"do": "choose", "spot": spot_text(fault.spot), "view": "options"}
         buttons.append(does(say("Show it"), request=request, data_focus=fault.key))
-    return tag("li", fault.error.message, " ", tag("span", fault.error.fix, class_="fix"), " ", join(*_spaced(buttons)), class_="error")
+    return tag("li", fault.error.message, " ", tag("span", fault.error.fix, class_="fix"), " ", join(*spaced(buttons)), class_="error")
 
 
 def _problem(problem: Problem) -> Markup:
     mend = next(((key, value) for key, value in problem.mend if key in DATASET_KEYS and isinstance(value, bool)), None)
     button = does(say("Fix it"), request={"do": "mend", "key": mend[0], "value": str(mend[1]).lower()}) if mend else None
     return tag("li", problem.message, " ", tag("span", problem.fix, class_="fix"), " ", button, class_=problem.severity)
-
-
-def _spaced(parts: list[Markup]) -> Iterator[Markup]:
-    for part in parts:
-        yield part
-        yield Markup(" ")
 
 
 def _adding(sight: Sight) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from kohya_gui.dataset_desk import spot_text
@@ -17,6 +17,13 @@ from sd_scripts.survey.folders import class_tokens_of, repeats_of
 def does(label: Child, class_: str = "link", *, request: dict[str, object], **attributes: str | bool | None) -> Markup:
     """A button that makes a request of `dataset_verbs`."""
     return tag("button", label, type="button", class_=class_, data_do=json.dumps(request, ensure_ascii=False), **attributes)
+
+
+def spaced(parts: Iterable[Markup]) -> Iterator[Markup]:
+    """The parts, with a blank after each."""
+    for part in parts:
+        yield part
+        yield Markup(" ")
 
 
 def trouble_words(trouble: Trouble) -> str:

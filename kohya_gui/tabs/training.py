@@ -25,7 +25,7 @@ CONFIG_FILES = ".toml,.json,.yaml,.yml,.safetensors,.sh,.bat,.ps1"
 
 def make_sections(desk: Desk) -> list[FormSection]:
     """The sections of the form, in order, over one form."""
-    form = Form(desk.drafts.start, desk.roots)
+    form = Form(desk.drafts.start)
     return [section(form) for section in SECTIONS]
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from kohya_gui.configs import Draft, start_draft
-from kohya_gui.files import Roots
 from kohya_gui.form.form import PROMPTS, Form
 from kohya_gui.form.keys import keys_of
 from kohya_gui.form.section import FormSection
@@ -24,7 +22,7 @@ TRAINERS = [row for row in COMMANDS if row.kind == "train"]
 @pytest.fixture(scope="module")
 def drawn() -> tuple[Form, list[FormSection]]:
     """The whole form."""
-    form = Form(Draft(), Roots((Path("/"),)))
+    form = Form(Draft())
     return form, [section(form) for section in SECTIONS]
 
 
