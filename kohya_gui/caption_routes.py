@@ -1,28 +1,27 @@
 """Addresses that the Captions page's script asks: /captions/<verb>, JSON in and out. What they do is `caption_desk`'s matter.
 
-A sentence for the person who asked comes as "error" in an ordinary answer: a wrong pattern or a file that changed is no failure of the page.
+A sentence for the person who asked comes as "told" in an ordinary answer: a wrong pattern or a file that changed is no failure of the page.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from kohya_gui.caption_desk import Answer, CaptionDesk, Conflict, Moved
+from kohya_gui.run_routes import answer_json
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
-from kohya_gui.text import say
-from sd_scripts.errors import TrainingError
+from kohya_gui.tabs.training_actions import told
 from sd_scripts.params.config import Config
 
 FOLDER = ".captions"
 LONGEST_REQUEST = 32_000_000
 """Names of all pictures of a large place may travel with a change."""
-NEVER = {"cache-control": "no-store"}
+Verb = Callable[[str, Mapping[str, Any]], Answer]
 
 
 def add_caption_routes(app: FastAPI, desk: Desk) -> CaptionDesk:
@@ -33,7 +32,7 @@ def add_caption_routes(app: FastAPI, desk: Desk) -> CaptionDesk:
         return desk.drafts.read(name).config()[0]
 
     captions = CaptionDesk(desk.settings.runs_dir / FOLDER, lambda: desk.roots, config_of)
-    verbs: Mapping[str, Callable[[str, Mapping[str, Any]], Answer]] = {
+    verbs: Mapping[str, Verb] = {
         "open": captions.open,
         "list": captions.list,
         "entries": captions.entries,
@@ -47,29 +46,16 @@ def add_caption_routes(app: FastAPI, desk: Desk) -> CaptionDesk:
 
     @app.post("/captions/{verb}")
     async def answer(verb: str, request: Request) -> Response:
-        if verb not in verbs:
-            return _refused(say("There is no such request."), 404)
-        try:
-            data = json.loads((await request.body())[:LONGEST_REQUEST] or b"{}")
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            return _refused(say("The request is damaged."), 400)
-        return await run_in_threadpool(_answered, verbs[verb], user, data)
+        return await answer_json({name: partial(_answered, run, user) for name, run in verbs.items()}, verb, request, most=LONGEST_REQUEST)
 
     return captions
 
 
-def _answered(verb: Callable[[str, Mapping[str, Any]], Answer], user: str, data: Mapping[str, Any]) -> Response:
+def _answered(verb: Verb, user: str, asked: Mapping[str, Any]) -> Answer:
+    """What a verb answers; a refusal that the script has more to do about says so beside its sentence."""
     try:
-        return JSONResponse(verb(user, data), headers=NEVER)
+        return verb(user, asked)
     except Conflict as reason:
-        return JSONResponse({"error": f"{reason.message} {reason.fix}", "conflict": reason.entry}, headers=NEVER)
+        return {"told": told("bad", f"{reason.message} {reason.fix}"), "failed": True, "conflict": reason.entry}
     except Moved as reason:
-        return JSONResponse({"error": str(reason), "moved": True}, headers=NEVER)
-    except TrainingError as reason:
-        return JSONResponse({"error": str(reason)}, headers=NEVER)
-
-
-def _refused(sentence: str, status: int) -> Response:
-    return JSONResponse({"error": sentence}, status_code=status, headers=NEVER)
+        return {"told": told("bad", str(reason)), "failed": True, "moved": True}

@@ -18,7 +18,6 @@ from kohya_gui.guide import GOALS, SAVINGS
 from kohya_gui.sections import SECTIONS
 from kohya_gui.sections.preparation import BLURB, INPUTS
 from kohya_gui.sections.samples import COLUMNS, PROMPTS_HELP
-from kohya_gui.tabs import about
 from kohya_gui.tabs.run_files import STATES
 from kohya_gui.tabs.run_parts import GROUPS, PHASES
 from kohya_gui.tabs.shell import MARKS, PAGES
@@ -124,7 +123,6 @@ def _tables() -> Iterator[str]:
         *PHASES.values(),
         *GROUPS.values(),
         *METHODS.values(),
-        *about.METHODS.values(),
         *STATES.values(),
         *COLUMNS,
         *get_args(Outcome),

@@ -54,13 +54,13 @@ def add_run_routes(app: FastAPI, desk: Desk) -> None:
         return await answer_json(runs_verbs, verb, request)
 
 
-async def answer_json(verbs: Verbs, verb: str, request: Request) -> Response:
-    """What a verb answers to the request's JSON; a sentence of its refusal is an ordinary answer."""
+async def answer_json(verbs: Verbs, verb: str, request: Request, *, most: int = LONGEST_REQUEST) -> Response:
+    """What a verb answers to the request's JSON of at most `most` bytes; a sentence of its refusal is an ordinary answer."""
     if verb not in verbs:
         return PlainTextResponse("There is no such request.", status_code=404)
     body = await request.body()
     try:
-        asked = json.loads(body) if len(body) <= LONGEST_REQUEST else None
+        asked = json.loads(body or b"{}") if len(body) <= most else None
     except ValueError:
         asked = None
     if not isinstance(asked, dict):

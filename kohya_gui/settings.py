@@ -11,6 +11,7 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import COMMANDS
+from sd_scripts.params.spec import Parameter
 
 HOME = Path(__file__).resolve().parent.parent
 OUTSIDE_HOME = ("/workspace", "/data", "/mnt", "/media", "/Volumes")
@@ -104,7 +105,7 @@ def settings_from(data: dict[str, Any], source: Path | None) -> Settings:
             values.setdefault("allowed_roots", value)
         elif key == "model.models_dir":
             values.setdefault("models_dir", value)
-        elif name in OPTION_NAMES and value not in ("", None):
+        elif name in OPTIONS and value not in ("", None):
             given.setdefault(name, value)
         elif value not in ("", None):
             ignored.append(key)
@@ -112,7 +113,8 @@ def settings_from(data: dict[str, Any], source: Path | None) -> Settings:
     return Settings(**typed, defaults=given, ignored=tuple(ignored), source=source)
 
 
-OPTION_NAMES = frozenset(name for row in COMMANDS for name in row.by_name)
+OPTIONS: Mapping[str, Parameter] = {name: parameter for row in reversed(COMMANDS) for name, parameter in row.by_name.items()}
+"""Every option of every trainer by its name, as the first trainer that has it declares it."""
 
 
 def example_toml() -> str:

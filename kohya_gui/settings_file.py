@@ -14,9 +14,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from kohya_gui.jobs.states import write_whole
-from kohya_gui.settings import HOME, OPTION_NAMES, Settings, example_toml, settings_from
+from kohya_gui.settings import HOME, OPTIONS, Settings, example_toml, settings_from
 from sd_scripts.errors import ConfigError, RunError
-from sd_scripts.params.commands import COMMANDS
 from sd_scripts.params.values import typed
 
 DEFAULTS = "defaults"
@@ -118,9 +117,9 @@ def default_value(name: str, text: str) -> object:
     Raises:
         ConfigError: no trainer has such an option, it is a secret, or the text is none of its values.
     """
-    if name not in OPTION_NAMES:
+    if name not in OPTIONS:
         raise ConfigError(name, "No trainer has such an option.", fix="Choose one of the list.")
-    parameter = next(row.by_name[name] for row in COMMANDS if name in row.by_name)
+    parameter = OPTIONS[name]
     if parameter.hints.secret:
         raise ConfigError(name, "A secret is not written into config.toml.", fix="Keep it under Tokens.")
     value = typed(parameter, text.split() if parameter.many else text)

@@ -19,6 +19,7 @@
   };
 
   // Asking the server. A refusal is a sentence.
+  const wordsOf = (html) => new DOMParser().parseFromString(html, "text/html").body.textContent;
   async function ask(verb, data = {}, more = {}) {
     const { token, folder, extension, trigger } = state;
     let answer;
@@ -32,7 +33,7 @@
       throw new Error(say("The server does not answer."));
     }
     if (answer.moved) setTimeout(() => open({}));
-    if (answer.error) throw Object.assign(new Error(answer.error), { answer });
+    if (answer.failed) throw Object.assign(new Error(wordsOf(answer.told)), { answer });
     return answer;
   }
   function tell(kind, ...words) {

@@ -9,19 +9,13 @@ import gradio as gr
 
 from kohya_gui.diagnostics import device_lines, program_version, versions
 from kohya_gui.form.block import html_block
+from kohya_gui.form.switch import METHODS
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.shell import NAME
 from kohya_gui.text import say
 from sd_scripts.params.commands import COMMANDS
 from sd_scripts.params.families import FAMILIES
-
-METHODS = {
-    "adapter": "LoRA and its relatives",
-    "dreambooth": "DreamBooth",
-    "finetune": "full fine-tuning",
-    "embedding": "textual inversion",
-}
 
 
 def draw(desk: Desk, blocks: gr.Blocks) -> None:

@@ -13,13 +13,13 @@ from kohya_gui.form.widgets import browse_button, shown
 from kohya_gui.jobs.secrets import SECRETS_FILE, kept_ending
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.presets import listed
-from kohya_gui.settings import OPTION_NAMES, Settings
+from kohya_gui.settings import OPTIONS, Settings
 from kohya_gui.settings_file import SettingsFile
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.settings_actions import FOLDERS
 from kohya_gui.tabs.shell import language_choice
 from kohya_gui.text import say, words
-from sd_scripts.params.commands import COMMANDS, command
+from sd_scripts.params.commands import command
 from sd_scripts.params.spec import Parameter
 
 THEMES = ("", "light", "dark")
@@ -83,8 +83,7 @@ def _new_form(settings: Settings, file: SettingsFile) -> Markup:
     select = tag("select", options, id="s-preset", name="preset")
     preset = _field("s-preset", say("Preset"), say("An empty LoRA form starts with it."), tag("div", select, class_="box"))
     own = file.own_defaults
-    known = _parameters()
-    rows = [default_row(known[name], name, value) for name, value in own.items() if name in known]
+    rows = [default_row(OPTIONS[name], name, value) for name, value in own.items() if name in OPTIONS]
     elsewhere = {name: value for name, value in settings.defaults.items() if name not in own}
     return tag(
         "section",
@@ -95,7 +94,7 @@ def _new_form(settings: Settings, file: SettingsFile) -> Markup:
         tag("ul", rows, id="settings-defaults"),
         _adding(),
         _from_kohya(elsewhere),
-        _unknown(own, known),
+        _unknown(own),
         class_="card",
     )
 
@@ -110,9 +109,8 @@ def default_row(parameter: Parameter, name: str, value: object) -> Markup:
 
 
 def _adding() -> Markup:
-    names = sorted(OPTION_NAMES)
-    known = _parameters()
-    offered = tag("datalist", [tag("option", words().label(known[name]), value=name) for name in names], id="settings-options")
+    names = sorted(OPTIONS)
+    offered = tag("datalist", [tag("option", words().label(OPTIONS[name]), value=name) for name in names], id="settings-options")
     entry = tag("input", type="text", id="settings-option", list="settings-options", placeholder=say("Option, e.g. network_dim"), spellcheck="false")
     return tag(
         "div",
@@ -132,8 +130,8 @@ def _from_kohya(elsewhere: Mapping[str, object]) -> Markup | None:
     return tag("p", say("From kohya's keys in the same file, which are edited there: {lines}", lines=lines), class_="small soft")
 
 
-def _unknown(own: Mapping[str, object], known: Mapping[str, Parameter]) -> Markup | None:
-    names = ", ".join(name for name in own if name not in known)
+def _unknown(own: Mapping[str, object]) -> Markup | None:
+    names = ", ".join(name for name in own if name not in OPTIONS)
     return tag("p", say("No trainer has these options, so they have no effect: {names}", names=names), class_="told warn") if names else None
 
 
@@ -209,7 +207,3 @@ def _text(name: str, label: str, help_: str, *, value: str, is_folder: bool = Fa
 def _field(id_: str, label: str, help_: str, control: Markup, *, kind: str = "") -> Markup:
     name = tag("label", label, for_=id_, class_="name")
     return tag("div", name, tag("p", help_, class_="info"), control, class_=f"field {kind}".strip())
-
-
-def _parameters() -> dict[str, Parameter]:
-    return {name: parameter for row in reversed(COMMANDS) for name, parameter in row.by_name.items()}
