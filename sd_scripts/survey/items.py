@@ -15,6 +15,7 @@ from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.survey.datasets import Blueprint
 from sd_scripts.survey.findings import findings
 from sd_scripts.survey.info_file import write_info
+from sd_scripts.survey.measured_twice import measured_twice
 from sd_scripts.survey.picture_folder import Item, Listing, Look, info_of, list_folder, look
 from sd_scripts.survey.validation_split import split
 
@@ -79,7 +80,8 @@ def scan(blueprint: Blueprint, *, on_progress: Progress | None = None, on_looks:
     train, aside = split(items, blueprint)
     problems += _split_problems(train, aside, blueprint)
     balanced, unbalanced = _balance(train, blueprint)
-    return Scan(tuple(balanced), tuple(problems + unbalanced), tuple(counts), tuple(aside))
+    problems += [*unbalanced, *measured_twice(balanced, aside, blueprint)]
+    return Scan(tuple(balanced), tuple(problems), tuple(counts), tuple(aside))
 
 
 def remember(blueprint: Blueprint, found: Scan) -> list[Problem]:

@@ -26,7 +26,7 @@ def test_the_recorded_pictures_are_kept_aside(case):
 
 def surveyed(root: Path, **values):
     draw_pictures(root / "pictures" / "3_cat", ((64, 64),) * 5)
-    draw_pictures(root / "reg" / "1_cat", ((64, 64),) * 4)
+    draw_pictures(root / "reg" / "1_cat", ((80, 64),) * 4)
     shared = {"train_data_dir": str(root / "pictures"), "reg_data_dir": str(root / "reg"), "resolution": "64", "caption_extension": ".txt"}
     return survey(make_config(command("train_network"), {**shared, **values}))
 
@@ -58,6 +58,47 @@ def test_a_dataset_file_keeps_by_dataset(tmp_path):
     text = f"[[datasets]]\nresolution = 64\nvalidation_split = 0.5\n[[datasets.subsets]]\nimage_dir = '{folder}'\n"
     text += f"[[datasets]]\nresolution = 128\n[[datasets.subsets]]\nimage_dir = '{folder}'\n"
     (tmp_path / "data.toml").write_text(text, "utf-8")
-    found = surveyed(tmp_path, train_data_dir=None, reg_data_dir=None, resolution=None, dataset_config=str(tmp_path / "data.toml"))
+    found = by_file(tmp_path)
     assert [item.dataset for item in found.scan.validation] == [0, 0]
     assert [item.dataset for item in found.scan.items] == [0, 0, 1, 1, 1, 1]
+
+
+def by_file(root: Path):
+    return surveyed(root, train_data_dir=None, reg_data_dir=None, resolution=None, dataset_config=str(root / "data.toml"))
+
+
+def of_the_split(found) -> list[str]:
+    return [str(problem) for problem in found.problems if problem.field == "validation_split"]
+
+
+def test_a_folder_of_two_datasets_that_is_measured_in_one_is_told_and_the_fix_holds(tmp_path):
+    folder = draw_pictures(tmp_path / "pictures", ((64, 64),) * 4)
+    rows = [f"[[datasets]]\nresolution = {side}\nVALUES{side}\n[[datasets.subsets]]\nimage_dir = '{folder}'\n" for side in (64, 128)]
+    text, share = "".join(rows), "validation_split = 0.5\nvalidation_seed = 3"
+    (tmp_path / "data.toml").write_text(text.replace("VALUES64", share).replace("VALUES128", ""), "utf-8")
+    found = by_file(tmp_path)
+    assert [problem.severity for problem in found.problems if problem.field == "validation_split"] == ["warning"]
+    (told,) = of_the_split(found)
+    kept = sorted(f"pictures/{item.path.name}" for item in found.scan.validation)
+    assert f"2 pictures are both trained on and kept aside, so the validation loss looks better than it is: {', '.join(kept)}." in told
+    assert "Give these datasets the same validation_split and validation_seed" in told
+    (tmp_path / "data.toml").write_text(text.replace("VALUES64", share).replace("VALUES128", share), "utf-8")
+    found = by_file(tmp_path)
+    assert not of_the_split(found) and len(found.scan.validation) == 4
+
+
+def test_a_copy_in_another_folder_of_the_dataset_is_told_with_both_names(tmp_path):
+    kept = next(iter(surveyed(tmp_path, validation_split=0.2).scan.validation)).path
+    other = draw_pictures(tmp_path / "pictures" / "1_dog", ((64, 80),) * 2)
+    assert not of_the_split(surveyed(tmp_path, validation_split=0.2))
+    (other / "copy.png").write_bytes(kept.read_bytes())
+    (told,) = of_the_split(surveyed(tmp_path, validation_split=0.2))
+    assert f"A picture is both trained on and kept aside, so the validation loss looks better than it is: 3_cat/{kept.name}" in told
+    assert "(the same as 1_dog/copy.png). Keep each picture in one folder only." in told
+    assert not of_the_split(surveyed(tmp_path))
+
+
+def test_a_picture_that_also_teaches_the_class_is_told_once_it_is_reached(tmp_path):
+    kept = next(iter(surveyed(tmp_path, validation_split=0.2).scan.validation)).path
+    (tmp_path / "reg" / "1_cat" / "a.png").write_bytes(kept.read_bytes())
+    assert "(the same as 1_cat/a.png)" in of_the_split(surveyed(tmp_path, validation_split=0.2))[0]
