@@ -38,11 +38,12 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A sentence in answer to a request; `link` is a page that it leads to."""
+    """A sentence in answer to a request; `link` is a page that it leads to, `offer` a request that it offers."""
 
     tone: str
     sentence: str
     link: str = ""
+    offer: str = ""
 
 
 QUIET = Told("", "")

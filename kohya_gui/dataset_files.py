@@ -14,7 +14,7 @@ from kohya_gui.files import Roots
 from kohya_gui.jobs.states import write_whole
 from kohya_gui.text import say
 from sd_scripts.errors import ConfigError, DataError, RunError
-from sd_scripts.params.config import Config
+from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
 from sd_scripts.survey.dataset_options import OPTION_OF, from_command_line, keys_of
 from sd_scripts.survey.datasets import Subset
@@ -23,6 +23,8 @@ from sd_scripts.survey.picture_names import holds_pictures
 
 ENDINGS: Mapping[str, Kind] = {".toml": "toml", ".json": "json"}
 LARGEST_FILE = 4_000_000
+ANY_SIZE = (512, 512)
+"""The size of a dataset where the form says none."""
 NEAR = 2
 """Folders below a named one that are looked into: img/10_cat is two."""
 
@@ -85,7 +87,7 @@ def saved(edition: Edition, path: Path) -> Edition:
         write_whole(target, edition.document.text)
     except OSError as failed:
         raise RunError(say("{path} cannot be written: {reason}.", path=target, reason=failed.strerror), fix=say("Choose another place.")) from failed
-    return dataclasses.replace(edition, file=str(target), saved=edition.document.text)
+    return dataclasses.replace(edition, file=str(target), saved=edition.document.text, begun="")
 
 
 def after_saving(state: State, edition: Edition) -> State:
@@ -136,7 +138,7 @@ def first_dataset(config: Config) -> dict[str, object]:
         values = from_command_line(config)
     except ConfigError:
         values = {}
-    size = values.get("resolution") or (512, 512)
+    size = values.get("resolution") or ANY_SIZE
     wanted = {"resolution": size[0] if size[0] == size[1] else list(size), "batch_size": values.get("batch_size", 1)}
     return {**wanted, "enable_bucket": bool(values.get("enable_bucket", True))}
 
@@ -150,7 +152,8 @@ def begun_from_form(config: Config, roots: Roots) -> Document:
     for name in (config[Folders].train_data_dir, _reg(config), _masks(config), _metadata(config)):
         if name:
             roots.resolve(name)
-    blueprint = datasets_of_folders(config)
+    sized = config if config.value("resolution") else make_config(config.command, {**config.given, "resolution": ANY_SIZE}, config.studio)
+    blueprint = datasets_of_folders(sized)
     keys = {key.name: OPTION_OF.get(key.name, key.name) for key in keys_of("general", config.command)}
     skipped = ("resolution", "batch_size", "num_repeats", "class_tokens")
     general = {key: _plain(config.given[name]) for key, name in keys.items() if name in config.given and key not in skipped}

@@ -24,6 +24,7 @@ from kohya_gui.markup import Markup, tag
 from kohya_gui.run_routes import NEVER, Verbs, answer_json
 from kohya_gui.tabs.dataset import parts
 from kohya_gui.tabs.dataset_sight import make_sight
+from kohya_gui.tabs.dataset_words import does
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.training_actions import told
 from kohya_gui.text import say
@@ -76,7 +77,8 @@ def _sentence(said: Told, root: str) -> Markup:
     if not said.sentence:
         return Markup()
     link = tag("a", say("Open it"), href=f"{root}{said.link}", class_="link") if said.link else None
-    return tag("p", said.sentence, " ", link, class_=f"told {said.tone}")
+    offer = does(say("Show them instead"), request={"do": said.offer}) if said.offer else None
+    return tag("p", said.sentence, " ", link, offer, class_=f"told {said.tone}")
 
 
 async def _received(folder: Path, name: str, request: Request) -> Received:

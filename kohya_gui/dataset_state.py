@@ -23,21 +23,33 @@ LONGEST_HISTORY = 4_000_000
 
 @dataclass(frozen=True)
 class Edition:
-    """A document with what belongs to it: `file`, from which it was opened or to which it was saved ("" without one), and `saved`, its text then."""
+    """A document with what belongs to it: `file`, from which it was opened or to which it was saved ("" without one), and `saved`, its text then.
+
+    `begun` is its text as it was made of the Train page's folders, "" for one that was not.
+    """
 
     document: Document = field(default_factory=Document)
     file: str = ""
     saved: str = ""
+    begun: str = ""
 
     @property
     def is_changed(self) -> bool:
         """Whether it says something that its file does not."""
         return self.document.text != self.saved
 
+    @property
+    def is_own_work(self) -> bool:
+        """Whether it says something that neither its file nor the Train page does."""
+        return self.document.text not in (self.saved, self.begun)
+
 
 @dataclass(frozen=True)
 class State:
-    """What a page shows. `chosen` is the table whose pictures or options are shown, `view` which of these, `only` a filter of pictures."""
+    """What a page shows. `chosen` is the table whose pictures or options are shown, `view` which of these, `only` a filter of pictures.
+
+    `trained` marks what the Train page trained on when its pictures were last shown here, see `dataset_train.mark`.
+    """
 
     edition: Edition = field(default_factory=Edition)
     chosen: Spot = ()
@@ -47,6 +59,7 @@ class State:
     past: tuple[Edition, ...] = ()
     undone: tuple[Edition, ...] = ()
     typing: str = ""
+    trained: str = ""
 
     @property
     def document(self) -> Document:
@@ -129,11 +142,11 @@ def _load(path: Path) -> State:
         editions = {name: tuple(map(_edition, record[name])) for name in ("past", "undone")}
         made = State(_edition(record["edition"]), tuple(map(int, record["chosen"])), str(record["view"]), str(record["only"]), int(record["page"]))
         made.document.checked()
-        return dataclasses.replace(made, **editions)
+        return dataclasses.replace(made, **editions, trained=str(record.get("trained", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, TrainingError):
         return State()
 
 
 def _edition(record: dict[str, Any]) -> Edition:
     kind: Kind = "json" if record["document"]["kind"] == "json" else "toml"
-    return Edition(Document(str(record["document"]["text"]), kind), str(record["file"]), str(record["saved"]))
+    return Edition(Document(str(record["document"]["text"]), kind), str(record["file"]), str(record["saved"]), str(record.get("begun", "")))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from kohya_gui.dataset_desk import QUIET, VIEWS, Data, DatasetDesk, Told, Wrong, number_of, text_of
 from kohya_gui.dataset_document import Document
 from kohya_gui.dataset_fields import fields_of, typed_value
-from kohya_gui.dataset_files import begun_from_form, first_dataset, opened, pasted
+from kohya_gui.dataset_files import first_dataset, opened, pasted
 from kohya_gui.dataset_fixes import bring_back, convert, set_aside
 from kohya_gui.dataset_state import Edition
+from kohya_gui.dataset_train import do_arrive, do_from_train, do_use, note_trained
 from kohya_gui.text import say
 from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.params.dataset_scopes import DATASET_KEYS
-from sd_scripts.survey.dataset_config import PATH_KEYS, REPLACED
+from sd_scripts.survey.dataset_config import PATH_KEYS
 
 
 def answer(desk: DatasetDesk, user: str, data: Data) -> Told:
@@ -47,40 +47,14 @@ def do_open_text(desk: DatasetDesk, user: str, data: Data) -> Told:
 def do_new(desk: DatasetDesk, user: str, data: Data) -> Told:
     """Begin an empty dataset."""
     desk.replace(user, Edition())
+    note_trained(desk, user)
     return Told("good", say("A new dataset. “Undo” brings the last one back."))
-
-
-def do_from_train(desk: DatasetDesk, user: str, data: Data) -> Told:
-    """Begin with what the Train page holds: the dataset file that it names, or its folders."""
-    config = desk.drafts().read(user).config()[0]
-    file = config.value("dataset_config")
-    if file:
-        return desk.opened(user, opened(desk.roots().resolve(str(file))))
-    desk.replace(user, Edition(begun_from_form(config, desk.roots())))
-    return Told("good", say("Begun with the folders of the Train page."))
 
 
 def do_save(desk: DatasetDesk, user: str, data: Data) -> Told:
     """Save to the named file, or to one of the page's choice."""
     edition = desk.save(user, text_of(data, "path"))
     return Told("good", say("Saved as {path}.", path=edition.file))
-
-
-def do_use(desk: DatasetDesk, user: str, data: Data) -> Told:
-    """Save, and let the user's form train on it."""
-    edition = desk.states.read(user).edition
-    path = text_of(data, "path").strip()
-    if edition.is_changed or not edition.file or (path and str(desk.roots().resolve(path)) != edition.file):
-        edition = desk.save(user, path)
-
-    def change(draft: Any) -> Any:
-        draft = draft.with_value("dataset_config", edition.file)
-        for name in REPLACED:
-            draft = draft.with_value(name, None) if name in draft.command.by_name else draft
-        return draft
-
-    desk.drafts().update(user, change, apart=True)
-    return Told("good", say("The Train page uses {path} now.", path=edition.file), link="/")
 
 
 def do_choose(desk: DatasetDesk, user: str, data: Data) -> Told:
@@ -269,6 +243,7 @@ VERBS: Mapping[str, Callable[[DatasetDesk, str, Data], Told]] = {
     "open": do_open,
     "open-text": do_open_text,
     "new": do_new,
+    "arrive": do_arrive,
     "from-train": do_from_train,
     "save": do_save,
     "use": do_use,

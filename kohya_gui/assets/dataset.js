@@ -184,5 +184,5 @@
     return answer;
   }
 
-  ready(() => whenShown("#ds-work", () => ask("look", {}), 600));
+  ready(() => whenShown("#ds-work", () => does({ do: "arrive" }), 600));
 })();

@@ -84,9 +84,14 @@ def _saved_words(sight: Sight) -> str:
     edition = sight.state.edition
     if not is_begun(edition.document):
         return ""
+    name = Path(edition.file).name
+    if not edition.file and edition.begun:
+        return say("Begun with the folders of the Train page. Not saved yet; what you do here is kept on this machine.")
     if not edition.file:
         return say("Not saved yet. What you do here is kept on this machine.")
-    name = Path(edition.file).name
+    if edition.file == sight.trained_file:
+        changed = say("{name}, which the Train page uses, has changes that are not saved.", name=name)
+        return changed if edition.is_changed else say("{name} is saved. The Train page uses it.", name=name)
     return say("{name} has changes that are not saved.", name=name) if edition.is_changed else say("{name} is saved.", name=name)
 
 

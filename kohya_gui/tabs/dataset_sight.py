@@ -18,7 +18,10 @@ from sd_scripts.survey.dataset_config import Spot
 
 @dataclass(frozen=True)
 class Sight:
-    """The state, what its document says, and what a look at the files gave; `found` is None while somebody is still looking."""
+    """The state, what its document says, and what a look at the files gave; `found` is None while somebody is still looking.
+
+    `trained_file` is the dataset file that the Train page names, "" for none.
+    """
 
     state: State
     data: Mapping[str, Any]
@@ -27,6 +30,7 @@ class Sight:
     wrong: Mapping[tuple[Spot, str], Wrong]
     datasets_dir: Path
     root_path: str = ""
+    trained_file: str = ""
 
     @property
     def found(self) -> Found | None:
@@ -56,7 +60,8 @@ def make_sight(desk: DatasetDesk, user: str, root_path: str, *, wait: float = 0.
     job = desk.look(user)
     job.ready.wait(wait)
     state = desk.states.read(user)
-    return Sight(state, state.document.data(), desk.config(user), job, dict(desk.wrong[user]), desk.settings().datasets_dir, root_path)
+    trained = str(desk.drafts().read(user).config()[0].value("dataset_config") or "")
+    return Sight(state, state.document.data(), desk.config(user), job, dict(desk.wrong[user]), desk.settings().datasets_dir, root_path, trained)
 
 
 def subset_name(table: Mapping[str, Any]) -> str:
