@@ -175,6 +175,7 @@ class LatentDiffusion(ABC):
         zero_snr = bool(self.schedule.alphas_cumprod[-1] == 0)
         if self.unet.config["sample_size"] is None:  # pipelines of diffusers take their usual size from it, and some ask whether it is below 64
             self.unet.register_to_config(sample_size=self._usual_side() // self.latent_stride)
+        self.vae.register_to_config(scaling_factor=self.vae_scale)  # a VAE that came out of a file has diffusers' default, which is that of SD
         return write_folder(folder, self.parts, Pipeline(self._pipeline_name(), self.prediction, zero_snr), save_dtype, ending=ending)
 
     def _usual_side(self) -> int:
