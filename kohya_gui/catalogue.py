@@ -13,38 +13,49 @@ from pathlib import Path
 from typing import Any, get_args
 
 from kohya_gui.form.blocks import SHEETS, SIDES
+from kohya_gui.form.plan import LAYERS
 from kohya_gui.form.switch import METHODS
 from kohya_gui.guide import GOALS, SAVINGS
 from kohya_gui.sections import SECTIONS
 from kohya_gui.sections.preparation import BLURB, INPUTS
 from kohya_gui.sections.samples import COLUMNS, PROMPTS_HELP
+from kohya_gui.sentences import sentences
 from kohya_gui.tabs.run_files import STATES
 from kohya_gui.tabs.run_parts import GROUPS, PHASES
 from kohya_gui.tabs.shell import MARKS, PAGES
 from kohya_gui.tabs.training_files import THIS_FORM
-from kohya_gui.text import LOCALES, Words, read_words
+from kohya_gui.text import LOCALES, MONTHS, UNITS, Words, read_words
 from kohya_gui.theme import script_texts
 from sd_scripts.params.commands import COMMANDS
+from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.migrate.ledger import Outcome
+from sd_scripts.params.problem import Severity
 from sd_scripts.params.spec import Parameter
 
 HERE = Path(__file__).parent
-SAYING = ("say", "_button", "Button", "text")
+SAYING = ("say", "_button", "Button", "text", "phrase")
 """Functions whose first argument is a sentence for a person."""
 LABELLING = ("label", "info")
 """Arguments of Gradio's components that are translated when a page leaves the server."""
+COUNTING = ("plural", "counted")
+"""Functions that are given what they count, once for one and once for several."""
+PHRASES = HERE.parent / "sd_scripts" / "survey"
+"""Where words of ours are made that pages say, see `survey.phrase`."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """English texts: `options` by name, or "name--Section" where sections declare an option differently; `sections` by class name; other `texts`."""
+    """English texts: `options` by name, or "name--Section" where sections declare an option differently; `sections` by class name; other `texts`;
+    `sentences` that are written where nobody knows the reader.
+    """
 
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sections: Mapping[str, str] = field(default_factory=dict)
     texts: frozenset[str] = frozenset()
+    sentences: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        return sum(map(len, self.options.values())) + len(self.sections) + len(self.texts)
+        return sum(map(len, self.options.values())) + len(self.sections) + len(self.texts) + len(self.sentences)
 
     def as_file(self, name: str) -> dict[str, Any]:
         """The form of a language's file, in English."""
@@ -53,12 +64,14 @@ class Catalogue:
             "options": {key: dict(row) for key, row in self.options.items()},
             "sections": dict(self.sections),
             "texts": {text: text for text in sorted(self.texts)},
+            "sentences": {text: text for text in sorted(self.sentences)},
         }
 
 
 def english() -> Catalogue:
     """All there is to say."""
-    return Catalogue(_options(), _sections(), frozenset({*_said(), *_tables(), *script_texts()} - {""}))
+    texts = frozenset({*_said(), *_tables(), *script_texts()} - {""})
+    return Catalogue(_options(), _sections(), texts, frozenset({*sentences(), *_hints()} - texts))
 
 
 def missing(words: Words, every: Catalogue) -> list[str]:
@@ -70,14 +83,16 @@ def missing(words: Words, every: Catalogue) -> list[str]:
         if not words.options.get(key, {}).get(part) and not words.options.get(key.partition("--")[0], {}).get(part)
     ]
     sections = [f"sections.{name}" for name in every.sections if not words.sections.get(name)]
-    return options + sections + [f"texts.{text}" for text in sorted(every.texts) if not words.texts.get(text)]
+    texts = [f"texts.{text}" for text in sorted(every.texts) if not words.texts.get(text)]
+    return options + sections + texts + [f"sentences.{text}" for text in sorted(every.sentences) if not words.sentences.get(text)]
 
 
 def stale(words: Words, every: Catalogue) -> list[str]:
     """What a language says that nobody asks for any more."""
     options = [f"options.{key}" for key in words.options if key not in every.options]
     sections = [f"sections.{name}" for name in words.sections if name not in every.sections]
-    return options + sections + [f"texts.{text}" for text in words.texts if text not in every.texts]
+    texts = [f"texts.{text}" for text in words.texts if text not in every.texts]
+    return options + sections + texts + [f"sentences.{text}" for text in words.sentences if text not in every.sentences]
 
 
 def report(folder: Path = LOCALES, every: Catalogue | None = None) -> dict[str, dict[str, Any]]:
@@ -115,6 +130,13 @@ def _sections() -> dict[str, str]:
     return titles | {cls.__name__: cls.title for cls in SECTIONS}
 
 
+def _hints() -> Iterator[str]:
+    """Why options have no effect."""
+    for row in COMMANDS:
+        for parameter in row.parameters:
+            yield from (words for words in (parameter.hints.unavailable, parameter.hints.settled) if words)
+
+
 def _tables() -> Iterator[str]:
     """Words that are said by a name that stands for them."""
     yield from (label for _, label, _ in PAGES)
@@ -135,11 +157,14 @@ def _tables() -> Iterator[str]:
     for _, _, label, info, _ in INPUTS:
         yield from (label, info)
     yield from (saving.sentence for saving in SAVINGS)
-    yield from SIDES.values()
+    yield from (family.title for family in FAMILIES.values())
+    yield from (*SIDES.values(), *LAYERS, *MONTHS, *get_args(Severity), "bytes", "unknown model")
+    for unit in UNITS:
+        yield from (f"every {unit}", f"every {{count}} {unit}s")
 
 
 def _said() -> Iterator[str]:
-    for path in sorted(HERE.rglob("*.py")):
+    for path in sorted([*HERE.rglob("*.py"), *PHRASES.glob("*.py")]):
         tree = ast.parse(path.read_text("utf-8"))
         constants = {
             target.id: node.value.value
@@ -157,12 +182,23 @@ def _said() -> Iterator[str]:
 
 def _of_call(call: ast.Call, constants: Mapping[str, str]) -> Iterator[str]:
     name = _name(call.func)
+    if name in COUNTING:
+        yield from _counted(call, in_full=name == "counted")
     if name in SAYING and call.args and not (name == "text" and "words" not in ast.unparse(call.func)):
         yield from _strings(call.args[0], constants)
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "gr":
         for argument in call.keywords:
             if argument.arg in LABELLING:
                 yield from _strings(argument.value, constants)
+
+
+def _counted(call: ast.Call, *, in_full: bool) -> Iterator[str]:
+    """`plural(3, "process", "processes")` and `counted(3, "1 process", "{count} processes")`, whose words stand there in full."""
+    words = [argument.value for argument in call.args[1:] if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]
+    if in_full:
+        yield from words
+    elif words:
+        yield from (f"1 {words[0]}", f"{{count}} {words[1] if len(words) > 1 else words[0] + 's'}")
 
 
 def _of_loop(loop: ast.ListComp | ast.GeneratorExp) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kohya_gui.markup import Markup, join, tag
+from kohya_gui.text import say
 
 Points = Sequence[tuple[float, float]]
 """(x, y) by rising x; y finite."""
@@ -47,7 +48,7 @@ def line_chart(series: Sequence[Series], frame: Frame, *, title: str) -> Markup:
     """An `<svg>` with axes, or nothing to see yet. `title` is what a screen reader says."""
     points = [point for row in series for point in row.points]
     if not points:
-        return tag("div", "Nothing measured yet.", class_="chart-empty soft small", style=f"aspect-ratio:{frame.width}/{frame.height}")
+        return tag("div", say("Nothing measured yet."), class_="chart-empty soft small", style=f"aspect-ratio:{frame.width}/{frame.height}")
     x_low, x_high = 0.0, frame.x_max or max(point[0] for point in points) or 1.0
     y_low, y_high = _y_range([point[1] for point in points], frame.from_zero)
     x = _scale(x_low, x_high, frame.left, frame.width - frame.right)

@@ -22,6 +22,7 @@ from kohya_gui.tabs.training_actions import Answer, TrainingActions, told
 from kohya_gui.tabs.training_files import FileActions
 from kohya_gui.tabs.training_guide import GuideActions
 from kohya_gui.tabs.training_presets import PresetActions
+from kohya_gui.text import error_words
 from sd_scripts.errors import TrainingError
 
 LARGEST_MESSAGE, LARGEST_FILE = 2_000_000, 64_000_000
@@ -42,7 +43,7 @@ def add_form_routes(app: FastAPI, desk: Desk, actions: TrainingActions) -> None:
         try:
             return {**typed, **known[asked["do"]](user, asked)}
         except TrainingError as failed:
-            return {**typed, "outcome": told("bad", str(failed))}
+            return {**typed, "outcome": told("bad", error_words(failed))}
 
     @app.get("/form")
     def look() -> Response:
@@ -136,4 +137,4 @@ def _opened(files: FileActions, user: str, name: str, body: bytes) -> Answer:
         try:
             return files.open_upload(user, path)
         except TrainingError as failed:
-            return {"outcome": told("bad", str(failed).replace(str(folder), "").lstrip("/"))}
+            return {"outcome": told("bad", error_words(failed).replace(str(folder), "").lstrip("/"))}

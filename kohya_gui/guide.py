@@ -120,9 +120,10 @@ def guided(answers: Answers, near: Command, *, start: Callable[[Command], Draft]
     goal = GOALS.get(answers.goal)
     if goal is None:
         raise ConfigError("", f"There is no goal {answers.goal!r}.", fix=f"Choose one of: {', '.join(GOALS)}.")
-    for name, value, what in (("train_data_dir", answers.pictures, "pictures"), ("pretrained_model_name_or_path", answers.model, "base model")):
-        if not value.strip():
-            raise ConfigError(name, f"No {what} are named." if what == "pictures" else f"No {what} is named.", fix="Write or browse to them.")
+    if not answers.pictures.strip():
+        raise ConfigError("train_data_dir", "No pictures are named.", fix="Write or browse to their folder.")
+    if not answers.model.strip():
+        raise ConfigError("pretrained_model_name_or_path", "No base model is named.", fix="Write or browse to it.")
     draft = start(trainer_for(answers.model.strip(), near))
     word = answers.word.strip() or goal.word
     given: dict[str, object] = {

@@ -25,6 +25,7 @@ from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.shell import NAME, icon
 from kohya_gui.tabs.status import status_line
 from kohya_gui.tabs.training import make_actions
+from kohya_gui.text import error_words
 from kohya_gui.theme import ALL_STYLES, bundle, version
 from sd_scripts.errors import DataError, RunError, TrainingError
 from sd_scripts.params.config_file import dumps
@@ -93,7 +94,7 @@ def add_file_routes(app: FastAPI, desk: Desk) -> None:
         try:
             listing = list_folder(desk.roots, path, want="folder" if want == "folder" else "any")
         except DataError as failed:
-            return JSONResponse({"error": str(failed), "roots": [str(root) for root in desk.roots.folders if root.is_dir()]}, status_code=403)
+            return JSONResponse({"error": error_words(failed), "roots": [str(root) for root in desk.roots.folders if root.is_dir()]}, status_code=403)
         entries = [[entry.name, entry.folder, entry.size] for entry in listing.entries]
         roots = [str(root) for root in desk.roots.folders if root.is_dir()]
         return JSONResponse(

@@ -17,6 +17,7 @@ from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.run_actions import Answer, RunActions
 from kohya_gui.tabs.runs_actions import RunsActions
 from kohya_gui.tabs.training_actions import told
+from kohya_gui.text import error_words
 from sd_scripts.errors import TrainingError
 
 LONGEST_REQUEST = 200_000
@@ -72,4 +73,4 @@ def _told(verb: Callable[[Asked], Answer], asked: Asked) -> Answer:
     try:
         return verb(asked)
     except TrainingError as failed:
-        return {"told": told("bad", str(failed)), "failed": True}
+        return {"told": told("bad", error_words(failed)), "failed": True}

@@ -9,12 +9,17 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from sd_scripts.errors import ConfigError
+from kohya_gui.retelling import Retelling
+from sd_scripts.errors import ConfigError, DataError, TrainingError
 from sd_scripts.params.spec import Parameter
 
 LOCALES = Path(__file__).parent / "locales"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+UNITS = ("step", "epoch")
+"""What `every` counts."""
 ENGLISH = "en"
 
 
@@ -23,7 +28,8 @@ class Words:
     """The texts of one language; what a language does not say is said in English, whole.
 
     `options` has label and help by an option's name, or by "name--Section" where sections declare it differently; `sections` has titles by the
-    class name of a section; `texts` has everything else by the English sentence.
+    class name of a section; `texts` has what the page says, by the English sentence; `sentences` has what is written in English where nobody
+    knows who will read (`sentences.py`).
     """
 
     language: str = ENGLISH
@@ -31,6 +37,7 @@ class Words:
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sections: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    sentences: Mapping[str, str] = field(default_factory=dict)
 
     def label(self, parameter: Parameter) -> str:
         """The option's name in plain words."""
@@ -52,6 +59,11 @@ class Words:
     def text(self, english: str) -> str:
         """Any other sentence or word, its {places} still open."""
         return self.texts.get(english) or english
+
+    @cached_property
+    def retelling(self) -> Retelling:
+        """The sentences that were written in English, in this language."""
+        return Retelling(self.sentences, self.texts)
 
 
 _CURRENT: ContextVar[Words] = ContextVar("words", default=Words())  # noqa: B039, frozen, and its mappings are never written to
@@ -79,6 +91,18 @@ def say(english: str, **values: object) -> str:
     return text.format(**values) if values else text
 
 
+def retell(english: str) -> str:
+    """A sentence that was written in English, in the reader's language: an error, a finding, how a run ended. Others stay as they are."""
+    return words().retelling.of(english) if english else ""
+
+
+def error_words(failed: TrainingError) -> str:
+    """What was refused and how to mend it, with the option or the file that it is about, in the reader's language."""
+    where = f"--{failed.field}: " if isinstance(failed, ConfigError) and failed.field else ""
+    where = f"{failed.path}: " if isinstance(failed, DataError) and failed.path is not None else where
+    return f"{where}{retell(failed.message)} {retell(failed.fix)}".strip()
+
+
 def languages(folder: Path = LOCALES) -> tuple[str, ...]:
     """The languages that can be chosen: English and one per file in `folder`."""
     return (ENGLISH, *sorted(path.stem for path in folder.glob("*.json")))
@@ -104,11 +128,11 @@ def read_words(language: str | None, folder: Path = LOCALES) -> Words:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as failed:
         raise ConfigError("language", f"{path} cannot be read: {failed}.", fix="Mend the file or leave the language out.") from failed
-    texts = data.get("texts", {})
-    for english, text in texts.items():
+    texts, sentences = data.get("texts", {}), data.get("sentences", {})
+    for english, text in (*texts.items(), *sentences.items()):
         if text and _places(english) != _places(text):
             raise ConfigError("language", f"{path}: {text!r} has other {{places}} than {english!r}.", fix="Use the same names in braces.")
-    return Words(str(language), str(data.get("name", language)), data.get("options", {}), data.get("sections", {}), texts)
+    return Words(str(language), str(data.get("name", language)), data.get("options", {}), data.get("sections", {}), texts, sentences)
 
 
 def _places(text: str) -> set[str]:
@@ -126,21 +150,21 @@ def count(value: float) -> str:
 
 def plural(number: int, one: str, many: str = "") -> str:
     """ "1 picture", "2,000 pictures"."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+    return say(f"1 {one}") if number == 1 else say(f"{{count}} {many or one + 's'}", count=count(number))
 
 
 def every(interval: int | None, unit: str) -> str:
     """ "every step", "every 100 steps"; "" for never."""
     if not interval:
         return ""
-    return f"every {unit}" if interval == 1 else f"every {plural(interval, unit)}"
+    return say(f"every {unit}") if interval == 1 else say(f"every {{count}} {unit}s", count=count(interval))
 
 
 def size(number: float) -> str:
     """Bytes in units of 1,000: "85 MB", "2.1 GB"."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:
-            return f"{number:.0f} {unit}" if unit in ("bytes", "kB") or number >= 10 else f"{number:.1f} {unit}"
+            return f"{number:.0f} {say(unit)}" if unit in ("bytes", "kB") or number >= 10 else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} TB"
 
@@ -148,12 +172,14 @@ def size(number: float) -> str:
 def duration(seconds: float | None) -> str:
     """A length of time in the two largest units that matter: "45 s", "9 min", "2 h 05 min"; "measuring…" if it is unknown."""
     if seconds is None:
-        return "measuring…"
+        return say("measuring…")
     seconds = max(0, round(seconds))
     if seconds < 90:
-        return f"{seconds} s"
+        return say("{seconds} s", seconds=seconds)
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return (
+        say("{minutes} min", minutes=minutes) if minutes < 60 else say("{hours} h {minutes} min", hours=minutes // 60, minutes=f"{minutes % 60:02d}")
+    )
 
 
 def clock(moment: float | None, now: float | None = None) -> str:
@@ -161,7 +187,10 @@ def clock(moment: float | None, now: float | None = None) -> str:
     if moment is None:
         return ""
     then, today = time.localtime(moment), time.localtime(now)
-    return time.strftime("%H:%M" if then[:3] == today[:3] else "%d %b %Y %H:%M", then)
+    at = time.strftime("%H:%M", then)
+    if then[:3] == today[:3]:
+        return at
+    return say("{day} {month} {year} {time}", day=f"{then.tm_mday:02d}", month=say(MONTHS[then.tm_mon - 1]), year=then.tm_year, time=at)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kohya_gui.configs import Draft
 from kohya_gui.markup import Markup, tag
-from kohya_gui.text import say
+from kohya_gui.text import error_words, say
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.blocks import BlockLayout, BlockRanks, block_ranks, lr_weights
 from sd_scripts.params.config import Config
@@ -52,7 +52,7 @@ def block_picture(config: Config, name: str) -> Markup:
     try:
         numbers = _numbers(config, name, layout)
     except ConfigError as failed:
-        return tag("p", str(failed), class_="told warn")
+        return tag("p", error_words(failed), class_="told warn")
     tabs = [
         tag("button", say(sheet.title), type="button", role="tab", aria_selected="true" if key == name else "false", data_sheet=key)
         for key, sheet in SHEETS.items()

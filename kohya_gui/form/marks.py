@@ -11,7 +11,7 @@ from typing import Any
 from kohya_gui.configs import Draft
 from kohya_gui.form.keys import keys_of
 from kohya_gui.markup import Markup, tag
-from kohya_gui.text import Words
+from kohya_gui.text import Words, retell, say
 from sd_scripts.params.applies import unmet
 from sd_scripts.params.commands import Command
 from sd_scripts.params.config import Config
@@ -41,7 +41,7 @@ def make_marks(draft: Draft, config: Config, problems: Sequence[Problem], *, sec
     by_field: dict[str, list[Any]] = {}
     for problem in sorted(problems, key=lambda problem: problem.severity != "error"):
         if keys.get(problem.field) in drawn:
-            by_field.setdefault(keys[problem.field], [problem.severity, problem.message, problem.fix, bool(problem.mend)])
+            by_field.setdefault(keys[problem.field], [problem.severity, retell(problem.message), retell(problem.fix), bool(problem.mend)])
     changed = {keys[name]: base_words(draft.base_value(name)) for name in draft.changed() if keys[name] in drawn}
     return {
         "script": draft.script,
@@ -50,7 +50,7 @@ def make_marks(draft: Draft, config: Config, problems: Sequence[Problem], *, sec
         "off": {keys[name]: reason for name, reason in off.items() if keys[name] not in changed},
         "changed": changed,
         "sections": {section.id: _section_marks(section, config, by_field, changed) for section in sections},
-        "general": [[p.severity, p.message, p.fix] for p in problems if keys.get(p.field) not in drawn],
+        "general": [[p.severity, retell(p.message), retell(p.fix)] for p in problems if keys.get(p.field) not in drawn],
         "errors": sum(problem.severity == "error" for problem in problems),
         "warnings": sum(problem.severity == "warning" for problem in problems),
     }
@@ -68,7 +68,7 @@ def not_applicable(command: Command, config: Config, words: Words) -> dict[str, 
         for parameter in section.params:
             fixed = parameter.hints.unavailable or parameter.hints.settled
             if fixed:
-                reasons[parameter.name] = fixed
+                reasons[parameter.name] = retell(fixed)
                 continue
             condition = unmet(command, parameter.name, config.value)
             if condition is not None:
@@ -79,9 +79,9 @@ def not_applicable(command: Command, config: Config, words: Words) -> dict[str, 
 def base_words(value: object) -> str:
     """A value in the words of a reset button."""
     if value in (None, "", ()):
-        return "empty"
+        return say("empty")
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return say("on") if value else say("off")
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -94,11 +94,13 @@ def _digest(draft: Draft) -> str:
 
 def _reason(label: str, wanted: object) -> str:
     if wanted is True:
-        return f"Needs “{label}”."
+        return say("Needs “{label}”.", label=label)
     if wanted is False:
-        return f"Not together with “{label}”."
+        return say("Not together with “{label}”.", label=label)
     allowed = wanted if isinstance(wanted, tuple) else (wanted,)
-    return f"Only where “{label}” is {' or '.join(map(str, allowed))}."
+    if len(allowed) == 1:
+        return say("Only where “{label}” is {value}.", label=label, value=allowed[0])
+    return say("Only where “{label}” is one of {values}.", label=label, values=", ".join(map(str, allowed)))
 
 
 def _section_marks(section: SectionFacts, config: Config, problems: Mapping[str, Sequence[str]], changed: Mapping[str, str]) -> dict[str, Any]:

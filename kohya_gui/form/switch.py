@@ -29,7 +29,7 @@ def choose(method: str, family: str) -> Command:
 def family_choices() -> list[tuple[str, str]]:
     """Families that have a trainer, by their names for people, short."""
     names = dict.fromkeys(row.family for row in COMMANDS if row.kind == "train")
-    return [(FAMILIES[name].title.replace("Stable Diffusion", "SD"), name) for name in names]
+    return [(say(FAMILIES[name].title).replace("Stable Diffusion", "SD"), name) for name in names]
 
 
 def draw_switch() -> Markup:

@@ -6,15 +6,13 @@ opened or not; measured in docs/decisions.md.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Sequence
 
 from kohya_gui.markup import Markup, join, tag
-from kohya_gui.text import Words, say
-from sd_scripts.params.help import range_words
-from sd_scripts.params.spec import Parameter
+from kohya_gui.text import Words, say, speaking
+from sd_scripts.params.spec import Hints, Parameter
 
 NOT_SET = "not set"
 UNREACHED = 1e9
@@ -83,9 +81,8 @@ def make_input(parameter: Parameter, words: Words, value: object, *, key: str) -
 
 def info(parameter: Parameter, words: Words, *, key: str) -> Markup:
     """What stands below a field's label: the flag, the help, the range."""
-    within = _range(parameter)
-    sentence = f" {within[0].upper()}{within[1:]}." if within else ""
-    return tag("p", tag("code", parameter.name), " ", words.help(parameter), sentence, id=f"h-{key}", class_="info")
+    within = _range(parameter.hints, words)
+    return tag("p", tag("code", parameter.name), " ", words.help(parameter), f" {within}" if within else None, id=f"h-{key}", class_="info")
 
 
 def shown(parameter: Parameter, value: object) -> str | bool:
@@ -132,12 +129,16 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if "'" not in word else f'"{word}"'
 
 
-def _range(parameter: Parameter) -> str:
-    """The range, without a top that only a computer reaches."""
-    hints = parameter.hints
-    if hints.max is not None and hints.max >= UNREACHED:
-        parameter = dataclasses.replace(parameter, hints=dataclasses.replace(hints, max=None))
-    return range_words(parameter)
+def _range(hints: Hints, words: Words) -> str:
+    """The range as a sentence, without a top that only a computer reaches; "" if there is none."""
+    low = None if hints.min is None else f"{hints.min:g}"
+    high = None if hints.max is None or hints.max >= UNREACHED else f"{hints.max:g}"
+    with speaking(words):
+        if low is None:
+            return say("At most {high}.", high=high) if high is not None else ""
+        if high is None:
+            return say("Above {low}.", low=low) if hints.exclusive_min else say("{low} or more.", low=low)
+        return say("Above {low}, at most {high}.", low=low, high=high) if hints.exclusive_min else say("{low} to {high}.", low=low, high=high)
 
 
 def _classes(parameter: Parameter) -> list[str]:

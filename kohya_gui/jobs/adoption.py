@@ -40,7 +40,7 @@ def spawn_supervisor(run: Path, *, secrets: Mapping[str, str] | None = None) -> 
         if process.poll() is not None:
             status = read_status(run)
             if status.state == "queued":
-                raise RunError(f"The supervisor of {run.name} ended at once: {_last_words(run)}", fix="Run setup.py again.")
+                raise RunError(f"The supervisor of {run.name} ended at once: {_last_words(run)}.", fix="Run setup.py again.")
             return status
         time.sleep(0.02)
     raise RunError(f"The supervisor of {run.name} did not answer within {_TAKEOVER_S:.0f} seconds.", fix=f"Look into {run / SUPERVISOR_LOG}.")
@@ -83,4 +83,4 @@ def _spawn(run: Path, secrets: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 def _last_words(run: Path) -> str:
     lines = (run / SUPERVISOR_LOG).read_text("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing."
+    return lines[-1].rstrip(".") if lines else "it said nothing"

@@ -82,7 +82,7 @@ class CommandExecutor:
         """Ask the trainer to save, draw samples or pause after its step. Raises RunError if the run is not active."""
         status = adopt(run)
         if not status.is_active:
-            raise RunError(f"{run.name} is {status.state}; it cannot {request}.")
+            raise RunError(f"{run.name} is {status.state}; it takes no request.")
         write_whole(run / CONTROL_FOLDER / request, json.dumps({"t": time.time()}))
 
     def resume(self, run: Path) -> Path:

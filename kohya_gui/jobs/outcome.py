@@ -16,6 +16,15 @@ from kohya_gui.jobs.tail import EVENTS_FILE, LOG_FILE, parse_event, read_all_eve
 # How accelerate's two launchers report the trainer's end: CalledProcessError's text, and torch's table of failed ranks.
 _ENDS = re.compile(rb"died with <Signals\.SIG\w+: (?P<signal>\d+)>|returned non-zero exit status (?P<status>\d+)|exitcode\s*:\s*(?P<code>-?\d+)")
 _KILLED = -9
+SAID = {
+    "finished": "All steps are done.",
+    "paused": "Paused.",
+    "stopped on request": "Stopped on request.",
+    "stopped on request before the first step": "Stopped on request before the first step.",
+    "stopped at once, without saving": "Stopped at once, without saving.",
+    "the dataset is shown, nothing was trained": "The dataset is shown, nothing was trained.",
+}
+"""What our trainers say of an end that is no failure, as sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +62,9 @@ def conclude(run: Path, record: Mapping[str, Any], status: Status, end: End) -> 
     if end.stop_asked:
         return Outcome("stopped", "Stopped on request before the trainer could save; what was saved earlier is there.", exit_code=3)
     if end.remains_ended:
-        saved = "saved what it had" if told is not None else "was ended with it"
-        return Outcome("interrupted", f"{_end_of('The launcher', end.exit_code)} The trainer {saved}.", "Resume the run.", end.exit_code)
+        return Outcome("interrupted", _launcher_died(end.exit_code, saved=told is not None), "Resume the run.", end.exit_code)
     if told is not None and told.get("exit_code") == 3:
-        return Outcome("interrupted", f"{_end_of('A process of the training', killed)} The others saved what they had.", "Resume the run.", killed)
+        return Outcome("interrupted", _process_died(killed), "Resume the run.", killed)
     return _untold(end.exit_code, killed)
 
 
@@ -97,10 +105,10 @@ def _told(record: Mapping[str, Any]) -> Outcome:
         return Outcome("stopped" if code == 3 else "failed", str(record.get("text") or "The trainer failed."), str(record.get("fix") or ""), code)
     reason = str(record.get("reason") or "")
     if code == 3:
-        return Outcome("paused" if reason == "paused" else "stopped", _sentence(reason or "stopped on request"), exit_code=3)
+        return Outcome("paused" if reason == "paused" else "stopped", sentence(reason or "stopped on request"), exit_code=3)
     if code:
-        return Outcome("failed", _sentence(reason or f"the trainer ended with exit code {code}"), exit_code=code)
-    return Outcome("finished", _sentence(reason) if reason not in ("", "finished") else "All steps are done.", exit_code=0)
+        return Outcome("failed", sentence(reason) if reason else f"The trainer ended with exit code {code}.", exit_code=code)
+    return Outcome("finished", sentence(reason or "finished"), exit_code=0)
 
 
 def _untold(exit_code: int | None, trainer: int | None) -> Outcome:
@@ -110,12 +118,13 @@ def _untold(exit_code: int | None, trainer: int | None) -> Outcome:
         return Outcome(
             "interrupted", "The training ended without a word, and nobody was there to see why.", "Resume the run, or look at the end of the log."
         )
-    return Outcome("failed", _end_of("The trainer", code), _remedy(code), code or 1)
+    return Outcome("failed", _trainer_ended(code), _remedy(code), code or 1)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """What a trainer says of its end, as a sentence."""
     text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+    return SAID.get(text) or f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _code_in_log(run: Path, status: Status) -> int | None:
@@ -126,14 +135,28 @@ def _code_in_log(run: Path, status: Status) -> int | None:
     return -int(groups["signal"]) if groups["signal"] else int(groups["status"] or groups["code"])
 
 
-def _end_of(who: str, code: int | None) -> str:
-    if code is None:
-        return f"{who} ended, and nobody was there to see why."
+def _trainer_ended(code: int) -> str:
     if code < 0:
-        return f"{who} was killed by signal {-code} ({_signal_name(-code)})."
+        return f"The trainer was killed by signal {-code} ({_signal_name(code)})."
     if code == 0:
-        return f"{who} ended without saying that it was done."
-    return f"{who} ended with exit code {code} and gave no reason; the end of the log may."
+        return "The trainer ended without saying that it was done."
+    return f"The trainer ended with exit code {code} and gave no reason; the end of the log may."
+
+
+def _process_died(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"A process of the training was killed by signal {-code} ({_signal_name(code)}). The others saved what they had."
+    return "A process of the training ended, and nobody was there to see why. The others saved what they had."
+
+
+def _launcher_died(code: int | None, *, saved: bool) -> str:
+    if code is None and saved:
+        return "The launcher ended, and nobody was there to see why. The trainer saved what it had."
+    if code is None:
+        return "The launcher ended, and nobody was there to see why. The trainer was ended with it."
+    if saved:
+        return f"The launcher was killed by signal {-code} ({_signal_name(code)}). The trainer saved what it had."
+    return f"The launcher was killed by signal {-code} ({_signal_name(code)}). The trainer was ended with it."
 
 
 def _remedy(code: int) -> str:
@@ -142,8 +165,9 @@ def _remedy(code: int) -> str:
     return ""
 
 
-def _signal_name(number: int) -> str:
+def _signal_name(code: int) -> str:
+    """Of the signal that an exit code means."""
     try:
-        return signal.Signals(number).name
+        return signal.Signals(-code).name
     except ValueError:
         return "unknown"

@@ -119,8 +119,11 @@ def devices_are_enough(facts: Facts) -> Iterator[Problem]:
     named = [word.strip() for word in (launcher.gpu_ids or "").split(",") if word.strip()]
     wrong = [word for word in named if word != "all" and not (word.isdecimal() and int(word) < len(devices))]
     if wrong:
-        there = f"only {len(devices)} (numbers 0 to {len(devices) - 1})" if devices else "none"
-        yield error("gpu_ids", f"There is no GPU {', '.join(wrong)}; this machine has {there}.", "Leave gpu_ids empty to use what is there.")
+        names, count = ", ".join(wrong), len(devices)
+        there = (
+            f"There is no GPU {names}; this machine has {count}, counted from 0." if devices else f"There is no GPU {names}; this machine has none."
+        )
+        yield error("gpu_ids", there, "Leave gpu_ids empty to use what is there.")
     if facts.machine.kind == "cpu":
         cores = os.cpu_count() or 1
         if here > cores:
@@ -128,7 +131,8 @@ def devices_are_enough(facts: Facts) -> Iterator[Problem]:
         return
     usable = len(named) if named and not wrong and named != ["all"] else len(devices)
     if here > usable:
-        yield error("num_processes", f"{here} processes need as many GPUs, but {usable} can be used.", f"Use {usable * launcher.num_machines}.")
+        most = usable * launcher.num_machines
+        yield error("num_processes", f"{here} processes need as many GPUs, but {usable} can be used.", f"Use at most {most}.")
 
 
 def precision_fits_the_device(facts: Facts) -> Iterator[Problem]:
@@ -143,13 +147,14 @@ def precision_fits_the_device(facts: Facts) -> Iterator[Problem]:
     for device in facts.machine.devices:
         if device.capability is None:
             continue
-        has = f"{device.name} has compute capability {device.capability[0]}.{device.capability[1]}"
+        has = f"{device.capability[0]}.{device.capability[1]}"
         needed = _NEEDS.get(wanted)
         if needed and device.capability < needed:
             below_7 = device.capability < (7, 0)
             remedy = "Use no." if below_7 else "Use fp16."
             level = error if wanted == "bf16" and below_7 else warning
-            yield level("mixed_precision", f"{wanted} needs {needed[0]}.{needed[1]} to be fast; {has}.", remedy)
+            least = f"{needed[0]}.{needed[1]}"
+            yield level("mixed_precision", f"{wanted} needs compute capability {least} to be fast; {device.name} has {has}.", remedy)
 
 
 def folders_can_be_written(facts: Facts) -> Iterator[Problem]:
@@ -166,8 +171,9 @@ def nothing_is_overwritten(facts: Facts) -> Iterator[Problem]:
         return
     there = [Path(file.path) for file in promise(facts.config, facts.survey.plan) if Path(file.path).exists()]
     if there:
-        more = f" and {len(there) - 1} more of its names exist" if len(there) > 1 else " exists"
-        yield error("output_name", f"{there[0]}{more} already.", f"Use another name, such as {_free_name(facts)}.")
+        first, others, free = there[0], len(there) - 1, _free_name(facts)
+        words = f"{first} and {others} more of its names exist already." if others else f"{first} exists already."
+        yield error("output_name", words, f"Use another name, such as {free}.")
 
 
 def disk_has_room(facts: Facts) -> Iterator[Problem]:
@@ -176,11 +182,8 @@ def disk_has_room(facts: Facts) -> Iterator[Problem]:
     free = shutil.disk_usage(folder).free
     needed = expected_bytes(facts) + _SPARE_BYTES
     if free < needed:
-        yield error(
-            "output_dir",
-            f"The run needs about {needed / 2**20:,.0f} MB, but {folder} has {free / 2**20:,.0f} MB left.",
-            "Free space, or save less often.",
-        )
+        words = f"The run needs about {needed / 2**20:,.0f} MB, but {folder} has {free / 2**20:,.0f} MB left."
+        yield error("output_dir", words, "Free space, or save less often.")
 
 
 def expected_bytes(facts: Facts) -> int:
@@ -210,8 +213,10 @@ def unwritable(folder: Path) -> str:
         with tempfile.TemporaryFile(dir=nearest):
             return ""
     except OSError as failed:
-        why = "the disk is full" if failed.errno == errno.ENOSPC else (failed.strerror or str(failed)).lower()
-        return f"{nearest} cannot be written: {why}."
+        if failed.errno == errno.ENOSPC:
+            return f"{nearest} cannot be written: the disk is full."
+        reason = (failed.strerror or str(failed)).lower()
+        return f"{nearest} cannot be written: {reason}."
 
 
 def _nearest(folder: Path) -> Path:

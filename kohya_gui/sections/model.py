@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kohya_gui.form.section import FormSection
+from kohya_gui.text import say
 from sd_scripts.params.config import Config
 from sd_scripts.params.model import ModelFiles, SDModel, SourceModel
 
@@ -20,5 +21,5 @@ class BaseModel(FormSection):
         """The model's file name, and what was said about it."""
         model = config[SourceModel].pretrained_model_name_or_path
         sd = config[SDModel]
-        words = [Path(model).name if model else "no model chosen", "v2" if sd.v2 else "", "v-prediction" if sd.v_parameterization else ""]
+        words = [Path(model).name if model else say("no model chosen"), "v2" if sd.v2 else "", "v-prediction" if sd.v_parameterization else ""]
         return " · ".join(word for word in words if word)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kohya_gui.form.section import FormSection
-from kohya_gui.text import every
+from kohya_gui.text import every, say
 from sd_scripts.params.config import Config
 from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.logging import Logging
@@ -20,9 +20,9 @@ class SavingFiles(FormSection):
 
     def summary(self, config: Config) -> str:
         """File name and interval."""
-        saving, ending = config[Saving], config.value("save_model_as") or "as the base model"
+        saving, ending = config[Saving], config.value("save_model_as") or say("as the base model")
         often = [every(saving.save_every_n_steps, "step"), every(saving.save_every_n_epochs, "epoch")]
-        state = "with state" if config[State].save_state else ""
+        state = say("with state") if config[State].save_state else ""
         return " · ".join(word for word in (saving.output_name or "last", str(ending), *often, state) if word)
 
 
@@ -35,7 +35,11 @@ class LoggingOptions(FormSection):
     def summary(self, config: Config) -> str:
         """Where curves go."""
         logging = config[Logging]
-        return f"{logging.log_with or 'tensorboard'} in {logging.logging_dir}" if logging.logging_dir else "curves in the page only"
+        return (
+            say("{program} in {folder}", program=logging.log_with or "tensorboard", folder=logging.logging_dir)
+            if logging.logging_dir
+            else say("curves in the page only")
+        )
 
 
 class MetaData(FormSection):
@@ -58,4 +62,4 @@ class HuggingFaceHub(FormSection):
 
     def summary(self, config: Config) -> str:
         """The repository."""
-        return config[HuggingFace].huggingface_repo_id or "not used"
+        return config[HuggingFace].huggingface_repo_id or say("not used")

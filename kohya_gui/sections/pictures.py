@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kohya_gui.form.section import FormSection
+from kohya_gui.text import plural, say
 from sd_scripts.params.captions import CaptionDropout, Captions
 from sd_scripts.params.config import Config
 from sd_scripts.params.dataset import Folders, Masks, MetadataFile, Regularisation
@@ -24,8 +25,8 @@ class Pictures(FormSection):
         folders = config[Folders]
         chosen = folders.dataset_config or folders.train_data_dir
         if not chosen:
-            return "no folder chosen"
-        return Path(chosen).name + (f" · {folders.dataset_repeats} repeats" if folders.dataset_repeats != 1 else "")
+            return say("no folder chosen")
+        return Path(chosen).name + (f" · {plural(folders.dataset_repeats, 'repeat')}" if folders.dataset_repeats != 1 else "")
 
 
 class PictureSize(FormSection):
@@ -37,9 +38,10 @@ class PictureSize(FormSection):
     def summary(self, config: Config) -> str:
         """Resolution and buckets."""
         images = config[Images]
-        size = (images.resolution or "no size").replace(",", " × ")
-        buckets = f"buckets {images.min_bucket_reso}–{images.max_bucket_reso}" if images.enable_bucket else "no buckets"
-        changes = [word for word, on in (("flips", config[Augmentation].flip_aug), ("colour", config[Augmentation].color_aug)) if on]
+        size = (images.resolution or say("no size")).replace(",", " × ")
+        sides = f"{images.min_bucket_reso}–{images.max_bucket_reso}"
+        buckets = say("buckets {sides}", sides=sides) if images.enable_bucket else say("no buckets")
+        changes = [word for word, on in ((say("flips"), config[Augmentation].flip_aug), (say("colour"), config[Augmentation].color_aug)) if on]
         return " · ".join([size, buckets, *changes])
 
 
@@ -54,7 +56,7 @@ class CaptionText(FormSection):
         captions = config[Captions]
         words = [
             captions.caption_extension,
-            "shuffled" if captions.shuffle_caption else "",
-            f"keep {captions.keep_tokens}" if captions.keep_tokens else "",
+            say("shuffled") if captions.shuffle_caption else "",
+            say("keep {count}", count=captions.keep_tokens) if captions.keep_tokens else "",
         ]
         return " · ".join(word for word in words if word)

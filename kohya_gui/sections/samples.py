@@ -28,7 +28,7 @@ class SampleImages(FormSection):
         """How often."""
         samples = config[Samples]
         often = [every(samples.sample_every_n_steps, "step"), every(samples.sample_every_n_epochs, "epoch")]
-        return " and ".join(word for word in often if word) or "none while training"
+        return " · ".join(word for word in often if word) or say("none while training")
 
     def before(self) -> Markup:
         """The prompts as text."""

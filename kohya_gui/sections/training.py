@@ -36,9 +36,10 @@ class LoRA(FormSection):
     def summary(self, config: Config) -> str:
         """Rank, alpha and the convolution layers."""
         network, blocks = config[Network], config[LoRAArgs]
-        rank = "rank from file" if network.dim_from_weights else f"rank {network.network_dim or 4}"
-        words = [rank, f"alpha {network.network_alpha:g}", f"conv {blocks.conv_dim}" if blocks.conv_dim else ""]
-        words += ["U-Net only" if network.network_train_unet_only else "", "text encoder only" if network.network_train_text_encoder_only else ""]
+        rank = say("rank from file") if network.dim_from_weights else say("rank {rank}", rank=network.network_dim or 4)
+        words = [rank, say("alpha {alpha}", alpha=f"{network.network_alpha:g}"), say("conv {rank}", rank=blocks.conv_dim) if blocks.conv_dim else ""]
+        words += [say("U-Net only") if network.network_train_unet_only else ""]
+        words += [say("text encoder only") if network.network_train_text_encoder_only else ""]
         return " · ".join(word for word in words if word)
 
     def after(self) -> Markup:
@@ -57,7 +58,9 @@ class WholeModel(FormSection):
         """Which text encoders learn."""
         rates = text_rates(config, FAMILIES[config.command.family].text_encoders)
         learning = sum(bool(rate) for rate in rates)
-        return "U-Net and text encoder" if learning and len(rates) == 1 else f"U-Net and {plural(learning, 'text encoder')}" if learning else "U-Net"
+        if learning and len(rates) == 1:
+            return say("U-Net and text encoder")
+        return say("U-Net and {encoders}", encoders=plural(learning, "text encoder")) if learning else say("U-Net")
 
 
 class NewWord(FormSection):
@@ -69,7 +72,7 @@ class NewWord(FormSection):
     def summary(self, config: Config) -> str:
         """The word and its size."""
         word = config[LearntWord]
-        return f"{word.token_string} · {word.num_vectors_per_token} vectors" if word.token_string else "off"
+        return f"{word.token_string} · {plural(word.num_vectors_per_token, 'vector')}" if word.token_string else say("off")
 
 
 class BasicTraining(FormSection):
@@ -82,13 +85,13 @@ class BasicTraining(FormSection):
     def summary(self, config: Config) -> str:
         """Optimizer, schedule, rate, length."""
         training, optimizer = config[Training], config[Optimizer]
-        length = f"{training.max_train_epochs} epochs" if training.max_train_epochs else f"{training.max_train_steps:,} steps"
+        length = plural(training.max_train_epochs, "epoch") if training.max_train_epochs else plural(training.max_train_steps, "step")
         return " · ".join(
             [
                 optimizer.optimizer_type or "AdamW",
                 config[LRSchedule].lr_scheduler,
                 f"{optimizer.learning_rate:g}",
-                f"batch {training.train_batch_size}",
+                say("batch {size}", size=training.train_batch_size),
                 length,
             ]
         )
@@ -105,8 +108,8 @@ class AdvancedTraining(FormSection):
         weight, noise = config[SNRWeight], config[NoiseDDPM]
         words = [config[Loss].loss_type, f"min-SNR {weight.min_snr_gamma:g}" if weight.min_snr_gamma else ""]
         words += [
-            f"noise offset {noise.noise_offset:g}" if noise.noise_offset else "",
-            "multi-resolution noise" if noise.multires_noise_iterations else "",
+            say("noise offset {offset}", offset=f"{noise.noise_offset:g}") if noise.noise_offset else "",
+            say("multi-resolution noise") if noise.multires_noise_iterations else "",
         ]
         return " · ".join(word for word in words if word)
 
@@ -121,10 +124,10 @@ class Performance(FormSection):
         """Precision and what saves memory."""
         precision = config[Precision].mixed_precision
         words = [
-            "full precision" if precision == "no" else precision,
-            "latents cached" if config[Cache].cache_latents or config[Cache].cache_latents_to_disk else "",
+            say("full precision") if precision == "no" else precision,
+            say("latents cached") if config[Cache].cache_latents or config[Cache].cache_latents_to_disk else "",
         ]
-        words.append("gradient checkpointing" if config[Memory].gradient_checkpointing else "")
+        words.append(say("gradient checkpointing") if config[Memory].gradient_checkpointing else "")
         return " · ".join(word for word in words if word)
 
 
@@ -137,5 +140,5 @@ class AccelerateLaunch(FormSection):
     def summary(self, config: Config) -> str:
         """Number of processes and devices."""
         launcher = config[Launcher]
-        processes = "1 process" if launcher.num_processes == 1 else f"{launcher.num_processes} processes"
+        processes = plural(launcher.num_processes, "process", "processes")
         return " · ".join(word for word in (processes, f"GPU {launcher.gpu_ids}" if launcher.gpu_ids else "") if word)

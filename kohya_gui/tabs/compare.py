@@ -18,7 +18,7 @@ from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.run_parts import loss_words, run_title, trained_words
 from kohya_gui.tabs.run_pictures import picture, step_words
 from kohya_gui.tabs.shell import state_badge
-from kohya_gui.text import count, duration, number, say
+from kohya_gui.text import count, duration, error_words, number, say
 from sd_scripts.errors import TrainingError
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import Config
@@ -57,7 +57,7 @@ def comparison(desk: Desk, ids: Sequence[str]) -> Markup:
         try:
             views.append(desk.views.of(desk.run_folder(name)))
         except TrainingError as failed:
-            missing.append(str(failed))
+            missing.append(error_words(failed))
     notes = [tag("p", sentence, class_="told bad", role="alert") for sentence in missing]
     if len(views) < 2:
         back = tag("a", say("Choose runs"), href=f"{desk.options.root_path}/runs", class_="button primary")

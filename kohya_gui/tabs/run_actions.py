@@ -24,7 +24,7 @@ from kohya_gui.tabs.run_parts import file_name, header, log_text, now_seconds, v
 from kohya_gui.tabs.run_pictures import gallery, grid
 from kohya_gui.tabs.run_timeline import timeline
 from kohya_gui.tabs.training_actions import told
-from kohya_gui.text import say
+from kohya_gui.text import retell, say
 from sd_scripts.errors import RunError, TrainingError
 from sd_scripts.params.events import Request
 
@@ -119,7 +119,7 @@ class RunActions:
     def _none(self, run_id: str, failed: TrainingError) -> Markup:
         back = tag("a", say("All runs"), href=f"{self.desk.options.root_path}/runs", class_="button")
         title = say("No such run") if run_id else say("No run chosen")
-        return tag("div", tag("h2", title), tag("p", failed.message), back, class_="card empty")
+        return tag("div", tag("h2", title), tag("p", retell(failed.message)), back, class_="card empty")
 
     def _ask(self, request: Request, run: Path) -> str:
         self.desk.executor.request(run, request)

@@ -63,7 +63,7 @@ def how_to_use(script: str, path: str) -> Markup | None:
     row, name = trainer_of(script), file_name(path)
     if row is None:
         return None
-    facts = {"adapter": _use_adapter, "embedding": _use_embedding}.get(row.method, _use_model)(name, FAMILIES[row.family].title)
+    facts = {"adapter": _use_adapter, "embedding": _use_embedding}.get(row.method, _use_model)(name, say(FAMILIES[row.family].title))
     rows = [join(tag("dt", program), tag("dd", how)) for program, how in facts]
     return tag("details", tag("summary", say("How to use it")), tag("dl", rows, class_="facts"), class_="use")
 

@@ -13,7 +13,7 @@ from kohya_gui.jobs.notes import read_note
 from kohya_gui.jobs.tail import LOG_FILE, read_tail
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.shell import state_badge
-from kohya_gui.text import clock, count, duration, number, say, size
+from kohya_gui.text import clock, count, duration, number, retell, say, size
 from sd_scripts.params.commands import Command, command
 from sd_scripts.params.families import FAMILIES
 
@@ -57,15 +57,15 @@ def header(view: RunView, now: float) -> Markup:
 def verdict(view: RunView, *, root_path: str = "") -> Markup:
     """Why the run ended as it did, and what to do; nothing while it runs well."""
     status = view.status
-    fix = tag("p", status.fix, class_="fix") if status.fix else None
+    fix = tag("p", retell(status.fix), class_="fix") if status.fix else None
     if status.state == "failed":
-        reason = tag("p", status.reason or say("The trainer ended without a reason."), class_="reason")
+        reason = tag("p", retell(status.reason) or say("The trainer ended without a reason."), class_="reason")
         return join(
             tag("div", tag("h2", say("The training failed")), reason, fix, _tail(view), _help(view, root_path), class_="card banner bad"),
             _warnings(view),
         )
     if status.is_resumable:
-        said = tag("p", status.reason) if status.reason else None
+        said = tag("p", retell(status.reason)) if status.reason else None
         return join(tag("div", said, fix, _way_on(view), class_="card banner warn"), _warnings(view))
     return join(_warnings(view))
 
@@ -97,7 +97,7 @@ def trainer_of(script: str) -> Command | None:
 def trained_words(script: str) -> str:
     """Family and method of a run."""
     row = trainer_of(script)
-    return f"{say(METHODS[row.method])} · {FAMILIES[row.family].title}" if row else script
+    return f"{say(METHODS[row.method])} · {say(FAMILIES[row.family].title)}" if row else script
 
 
 def file_address(run: str, path: str, root_path: str, *, download: bool = False) -> str:
@@ -151,7 +151,7 @@ def _help(view: RunView, root_path: str) -> Markup:
 def _warnings(view: RunView) -> Markup | None:
     if not view.warnings:
         return None
-    rows = [tag("li", warning.text, " ", tag("span", warning.fix, class_="fix"), class_="warning") for warning in view.warnings]
+    rows = [tag("li", retell(warning.text), " ", tag("span", retell(warning.fix), class_="fix"), class_="warning") for warning in view.warnings]
     title = say("1 warning") if len(rows) == 1 else say("{count} warnings", count=count(len(rows)))
     return tag("details", tag("summary", title), tag("ul", rows, class_="problems"), class_="card notes")
 

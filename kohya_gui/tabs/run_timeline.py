@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kohya_gui.jobs.monitor import RunView
+from kohya_gui.jobs.outcome import sentence
 from kohya_gui.jobs.timeline import Moment
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.run_parts import PHASES, file_name
-from kohya_gui.text import clock, count, duration, say
+from kohya_gui.text import clock, count, duration, retell, say
 
 SHOWN = 200
 ORDER = ("loading", "caching", "training", "validating", "sampling", "saving")
@@ -57,7 +58,7 @@ def _drawn(moment: Moment) -> str:
 
 
 def _ended(moment: Moment) -> str:
-    return say("Ended at step {step}: {reason}", step=count(moment.step), reason=moment.text)
+    return say("Ended at step {step}: {reason}", step=count(moment.step), reason=retell(sentence(moment.text)))
 
 
 _WORDS: dict[str, Callable[[Moment], str]] = {
@@ -69,7 +70,7 @@ _WORDS: dict[str, Callable[[Moment], str]] = {
     "removed": lambda moment: say("Removed the older {name}", name=file_name(moment.text)),
     "drawn": _drawn,
     "validated": lambda moment: say("Validation loss {loss} at step {step}", loss=moment.text, step=count(moment.step)),
-    "warning": lambda moment: say("Warning: {text}", text=moment.text),
-    "failed": lambda moment: say("Failed at step {step}: {reason}", step=count(moment.step), reason=moment.text),
+    "warning": lambda moment: say("Warning: {text}", text=retell(moment.text)),
+    "failed": lambda moment: say("Failed at step {step}: {reason}", step=count(moment.step), reason=retell(moment.text)),
     "ended": _ended,
 }

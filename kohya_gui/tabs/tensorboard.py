@@ -15,7 +15,7 @@ from kohya_gui.jobs.tensorboard import BoardView, has_logs, log_folders
 from kohya_gui.markup import Markup, tag
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.training_actions import told
-from kohya_gui.text import say
+from kohya_gui.text import error_words, retell, say
 from sd_scripts.errors import ConfigError, TrainingError
 
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -88,7 +88,7 @@ class BoardWatcher:
                 raise ConfigError("", say("No folder is named."), fix=say("Write or browse to the folder that a training writes its logs to."))
             self.desk.board.start(self.desk.roots.resolve(folder.strip()))
         except TrainingError as failed:
-            return told("bad", str(failed))
+            return told("bad", error_words(failed))
         return Markup()
 
     def stop(self) -> Markup:
@@ -128,7 +128,7 @@ def _state(view: BoardView, place: Path | None, *, empty: bool, root: str) -> Ma
             say("TensorBoard is not installed"), say("The set-up installs it. Run this in the program's folder, then start the page again:"), command
         )
     if view.state == "failed":
-        return tag("div", _card(say("TensorBoard ended"), say("Its last words:"), tag("pre", view.reason, tabindex="0")), role="alert")
+        return tag("div", _card(say("TensorBoard ended"), say("Its last words:"), tag("pre", retell(view.reason), tabindex="0")), role="alert")
     if view.state == "starting":
         return tag("p", say("Starting TensorBoard…"), class_="waiting", role="status")
     if empty:

@@ -18,7 +18,7 @@ from kohya_gui.jobs.preflight import preflight
 from kohya_gui.markup import Markup, tag
 from kohya_gui.presets import listed
 from kohya_gui.tabs.desk import Desk
-from kohya_gui.text import plural, words
+from kohya_gui.text import count, error_words, say, words
 from sd_scripts.errors import TrainingError
 from sd_scripts.params.config import Config
 from sd_scripts.params.config_file import dumps
@@ -89,7 +89,7 @@ class TrainingActions:
         """Begin again with an empty form."""
         fresh = self.desk.start(self.desk.drafts.read(user).command)
         self.desk.drafts.write(user, fresh)
-        return {**self.shown(user, fresh), "outcome": told("good", "The form is as new.")}
+        return {**self.shown(user, fresh), "outcome": told("good", say("The form is as new."))}
 
     def check(self, user: str) -> Answer:
         """Everything that a start would check."""
@@ -99,7 +99,9 @@ class TrainingActions:
             found = list(dict.fromkeys([*found, *preflight(config, runs_dir=self.desk.settings.runs_dir)]))
         panel = plan_panel(config, report, found, words(), card_bytes=self._card())
         errors = sum(problem.severity == "error" for problem in found)
-        sentence = f"{plural(errors, 'error')} to mend before the training can start." if errors else "Ready to start."
+        first = say("1 error to mend before the training can start.")
+        several = say("{count} errors to mend before the training can start.", count=count(errors))
+        sentence = (first if errors == 1 else several) if errors else say("Ready to start.")
         findings = self._findings(user, config, found, known=problems)
         return {"plan": panel, "findings": findings, "outcome": told("bad" if errors else "good", sentence)}
 
@@ -110,12 +112,12 @@ class TrainingActions:
         command = shlex.join(self.desk.executor.command(config))
         shown = tag(
             "div",
-            tag("h2", "Command"),
+            tag("h2", say("Command")),
             tag("pre", command, id="command-text", tabindex="0"),
-            tag("button", "Copy", class_="button", type="button", data_copy="#command-text"),
+            tag("button", say("Copy"), class_="button", type="button", data_copy="#command-text"),
             tag("h2", "config.toml"),
             tag("pre", dumps(draft.config()[0]), id="toml-text", tabindex="0"),
-            tag("button", "Copy", class_="button", type="button", data_copy="#toml-text"),
+            tag("button", say("Copy"), class_="button", type="button", data_copy="#toml-text"),
             class_="card command-card",
         )
         return {"outcome": shown}
@@ -130,7 +132,7 @@ class TrainingActions:
             run = self.desk.executor.start(config)
         except TrainingError as failed:
             found = [problem for problem in getattr(failed, "problems", ()) if problem.severity == "error"]
-            return {"outcome": self._refused(found, config) if found else told("bad", str(failed))}
+            return {"outcome": self._refused(found, config) if found else told("bad", error_words(failed))}
         return {"href": f"{self.desk.options.root_path}/run?id={run.name}"}
 
     def shown(self, user: str, draft: Draft) -> Answer:
@@ -160,7 +162,7 @@ class TrainingActions:
         return min((device.memory_bytes for device in self.desk.executor.machine.devices if device.memory_bytes), default=None)
 
     def _refused(self, problems: Sequence[Problem], config: Config) -> Markup:
-        return tag("div", tag("h2", "Not started"), problem_list(problems, config.command, words()), class_="card refused", role="alert")
+        return tag("div", tag("h2", say("Not started")), problem_list(problems, config.command, words()), class_="card refused", role="alert")
 
 
 def told(tone: str, sentence: str) -> Markup:

@@ -16,7 +16,7 @@ from kohya_gui.markup import Markup, join, tag
 from kohya_gui.sections.preparation import run
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.training_actions import Answer, TrainingActions, told
-from kohya_gui.text import plural, say, words
+from kohya_gui.text import count, plural, retell, say, words
 from sd_scripts.errors import ConfigError, RunError
 from sd_scripts.params.config_file import write_config
 from sd_scripts.params.migrate import Imported, Row, Target, dataset_toml, export_text, import_command_line, with_dataset
@@ -34,7 +34,7 @@ class FileActions:
 
     def open_path(self, user: str, path: str) -> Answer:
         """Open a config file of this machine."""
-        found = self._named(path, "Write or browse to a config file.")
+        found = self._named(path, say("Write or browse to a config file."))
         answer = self._open(user, found, source=found.name, file=str(found))
         return {**answer, "recent": self._noted(user, found)}
 
@@ -46,11 +46,11 @@ class FileActions:
         """Take the options of a pasted command line."""
         if not text.strip():
             raise ConfigError("", "Nothing was pasted.", fix="Paste a command such as: accelerate launch train_network.py --network_dim 16 ...")
-        return self._took(user, import_command_line(text, self.desk.drafts.read(user).command), source="the command")
+        return self._took(user, import_command_line(text, self.desk.drafts.read(user).command), source=say("the command"))
 
     def save(self, user: str, path: str) -> Answer:
         """Write the form as a TOML config file on this machine. It replaces no file but the one that was opened or saved last."""
-        target = self._named(path, "Write a path such as configs/cat.toml.")
+        target = self._named(path, say("Write a path such as configs/cat.toml."))
         target = target if target.suffix == ".toml" else target.with_name(target.name + ".toml")
         if target.exists() and str(target) != self.desk.drafts.read(user).file:
             raise ConfigError("", f"{target} exists, and is not the file that was opened.", fix="Choose another name, or open it first.")
@@ -66,7 +66,7 @@ class FileActions:
 
     def compare(self, user: str, path: str, other: str) -> Answer:
         """Settings that differ between two config files, or between one and the form."""
-        left = self._read(user, self._named(path, "Write or browse to a config file."))
+        left = self._read(user, self._named(path, say("Write or browse to a config file.")))
         right = self._read(user, self.desk.roots.resolve(other.strip())) if other.strip() else self.desk.drafts.read(user)
         names = [Path(path.strip()).name, Path(other.strip()).name if other.strip() else say(THIS_FORM)]
         return {"outcome": _differences(left, right, names)}
@@ -97,8 +97,14 @@ class FileActions:
         folders: dict[str, str | bool] = {"train_data_dir": str(made.train_data_dir), "dataset_config": ""}
         folders |= {"reg_data_dir": str(made.reg_data_dir)} if made.reg_data_dir else {}
         draft = self.desk.drafts.update(user, lambda draft: self.actions.form.collect(draft, folders), apart=True)
-        copied = f"Copied {plural(made.pictures, 'picture')} and {plural(made.captions, 'caption')} to {wanted.image_folder}."
-        return {**self.actions.shown(user, draft), "outcome": told("good", f"{copied} The folder fields point there now.")}
+        pictures, captions = plural(made.pictures, "picture"), plural(made.captions, "caption")
+        copied = say(
+            "Copied {pictures} and {captions} to {folder}. The folder fields point there now.",
+            pictures=pictures,
+            captions=captions,
+            folder=wanted.image_folder,
+        )
+        return {**self.actions.shown(user, draft), "outcome": told("good", copied)}
 
     def _named(self, path: str, fix: str) -> Path:
         if not path.strip():
@@ -141,7 +147,10 @@ class FileActions:
             added = {name: value for name, value in draft.given.items() if name in before.command.by_name}
             draft = dataclasses.replace(before, given={**before.given, **added}, prompts=draft.prompts or before.prompts)
         self.desk.drafts.write(user, draft)
-        notes = [tag("li", str(note.message), " ", tag("span", note.fix, class_="fix"), class_=note.severity) for note in imported.config.notes]
+        notes = [
+            tag("li", retell(str(note.message)), " ", tag("span", retell(note.fix), class_="fix"), class_=note.severity)
+            for note in imported.config.notes
+        ]
         said = join(_opened(source, imported.rows), tag("ul", notes, class_="problems") if notes else None)
         return {**self.actions.shown(user, draft), "outcome": said}
 
@@ -158,14 +167,15 @@ class FileActions:
 def _opened(source: str, rows: Sequence[Row]) -> Markup:
     """What became of each key of an opened file: those that were not simply taken over are listed."""
     rest = [row for row in rows if row.outcome not in ("taken", "default")]
-    sentence = told("good", f"Opened {source}: {plural(len(rows), 'key')}, {len(rest)} of them worth a look." if rest else f"Opened {source}.")
+    looked = say("Opened {source}: {keys}, {count} of them worth a look.", source=source, keys=plural(len(rows), "key"), count=count(len(rest)))
+    sentence = told("good", looked if rest else say("Opened {source}.", source=source))
     return join(sentence, tag("details", tag("summary", say("What became of the keys")), _rows(rest))) if rest else sentence
 
 
 def _rows(rows: Sequence[Row]) -> Markup:
     head = tag("tr", [tag("th", say(word), scope="col") for word in ("Key", "Value", "Became", "Note")])
     lines = [
-        tag("tr", tag("td", tag("code", row.key)), tag("td", str(row.value)), tag("td", row.became or say(row.outcome)), tag("td", row.note))
+        tag("tr", tag("td", tag("code", row.key)), tag("td", str(row.value)), tag("td", row.became or say(row.outcome)), tag("td", retell(row.note)))
         for row in rows
     ]
     table = tag("table", tag("thead", head), tag("tbody", lines), class_="rows")

@@ -22,6 +22,7 @@ from sd_scripts.params.training import Training
 from sd_scripts.survey.blueprint import Blueprint, Size
 from sd_scripts.survey.buckets import choose
 from sd_scripts.survey.items import Scan
+from sd_scripts.survey.phrase import Line, Phrase, counted, in_english, phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,53 +77,71 @@ class Plan:
 
     def formula(self) -> list[str]:
         """The steps for people, one line per thought: pictures, batches, steps, then what happens on the way."""
-        lines = [self._pictures(), self._batches()]
-        if self.kohya_steps_per_epoch is not None:
-            lines.append(
-                f"kohya's sd-scripts count {self.kohya_steps_per_epoch:,} steps per epoch here: their batches are not shared among processes"
-            )
-        ending = f"× {_count(self.epochs, 'epoch')} = {_count(self.total_steps, 'step')}"
-        if self.total_steps != self.epochs * self.steps_per_epoch:
-            ending = f"{_count(self.total_steps, 'step')} = {self.total_steps / self.steps_per_epoch:.2f} epochs"
-        extras = [f"warm-up {self.warmup_steps:,}" if self.warmup_steps else "", f"decay {self.decay_steps:,}" if self.decay_steps else ""]
-        lines.append(" · ".join([ending, *filter(None, extras)]))
-        happening = [self._saves(), self._samples(), self._text_encoder(), f"learns the word {self.word}" if self.word else ""]
-        return lines + [line for line in happening if line]
+        return [in_english(line) for line in self.lines()]
+
+    def lines(self) -> list[Line]:
+        """`formula` with words and numbers apart."""
+        kohya = phrase(
+            "kohya's sd-scripts count {steps} steps per epoch here: their batches are not shared among processes",
+            steps=self.kohya_steps_per_epoch or 0,
+        )
+        lines = [self._pictures(), [self._batches()], *([[[kohya]]] if self.kohya_steps_per_epoch is not None else [])]
+        if self.total_steps == self.epochs * self.steps_per_epoch:
+            ending = [counted(self.epochs, "× 1 epoch", "× {count} epochs"), counted(self.total_steps, "= 1 step", "= {count} steps")]
+        else:
+            ending = [
+                counted(self.total_steps, "1 step", "{count} steps"),
+                phrase("= {epochs} epochs", epochs=f"{self.total_steps / self.steps_per_epoch:.2f}"),
+            ]
+        warmup = [phrase("warm-up {steps}", steps=self.warmup_steps)] if self.warmup_steps else []
+        decay = [phrase("decay {steps}", steps=self.decay_steps)] if self.decay_steps else []
+        happening = [
+            self._saves(),
+            *self._samples(),
+            *self._text_encoder(),
+            *([[phrase("learns the word {word}", word=self.word)]] if self.word else []),
+        ]
+        return [*lines, [group for group in (ending, warmup, decay) if group], *([group] for group in happening)]
 
     def as_dict(self) -> dict[str, object]:
         """All numbers with the formula's lines, ready for JSON."""
         return {**asdict(self), "formula": self.formula()}
 
-    def _pictures(self) -> str:
+    def _pictures(self) -> Line:
         trained = self.items - self.reg_items
         repeats, uneven = divmod(trained, self.images) if self.images else (0, 0)
-        how = "with their repeats" if uneven else f"× {_count(repeats, 'repeat')}"
-        shown = f"{_count(self.images, 'image')} {how} = {trained:,}"
-        shown = f"{shown} + {self.reg_items:,} regularisation = {self.items:,}" if self.reg_items else shown
-        return f"{shown} · {_count(self.validation_images, 'image')} kept aside for validation" if self.validation_images else shown
+        how = phrase("with their repeats") if uneven else counted(repeats, "× 1 repeat", "× {count} repeats")
+        shown = [counted(self.images, "1 image", "{count} images"), how, phrase("= {count}", count=trained)]
+        if self.reg_items:
+            shown += [phrase("+ {count} regularisation", count=self.reg_items), phrase("= {count}", count=self.items)]
+        aside = counted(self.validation_images, "1 image kept aside for validation", "{count} images kept aside for validation")
+        return [shown, [aside]] if self.validation_images else [shown]
 
-    def _batches(self) -> str:
-        sizes = " and ".join(f"{size:,}" for size in dict.fromkeys(self.batch_sizes))
-        divisors = [f"÷ batch {sizes}"]
+    def _batches(self) -> list[Phrase]:
+        sizes = [f"{size:,}" for size in dict.fromkeys(self.batch_sizes)]
+        shown = [phrase("÷ batch {size}", size=sizes[0]) if len(sizes) == 1 else phrase("÷ batch {sizes}", sizes=" / ".join(sizes))]
         if self.processes > 1:
-            divisors.append(f"÷ {self.processes} processes")
+            shown.append(phrase("÷ {count} processes", count=self.processes))
         if len(self.buckets) > 1:
-            divisors.append(f"in {len(self.buckets)} buckets")
-        shown = f"{' '.join(divisors)} = {_count(self.batches_per_epoch, 'batch', 'batches')} per epoch"
-        return shown if self.accumulation == 1 else f"{shown} ÷ accumulate {self.accumulation} = {_count(self.steps_per_epoch, 'step')} per epoch"
+            shown.append(phrase("in {count} buckets", count=len(self.buckets)))
+        shown.append(counted(self.batches_per_epoch, "= 1 batch per epoch", "= {count} batches per epoch"))
+        if self.accumulation > 1:
+            shown.append(phrase("÷ accumulate {count}", count=self.accumulation))
+            shown.append(counted(self.steps_per_epoch, "= 1 step per epoch", "= {count} steps per epoch"))
+        return shown
 
-    def _saves(self) -> str:
-        count = len(self.save_steps) + len(self.save_epochs)
-        return f"saves {count + 1:,}, the last one at the end"
+    def _saves(self) -> list[Phrase]:
+        return [phrase("saves {count}, the last one at the end", count=len(self.save_steps) + len(self.save_epochs) + 1)]
 
-    def _samples(self) -> str:
+    def _samples(self) -> list[list[Phrase]]:
         count = len(self.sample_steps) + len(self.sample_epochs) + self.sample_at_first
-        return f"samples {count:,} times" if count else ""
+        return [[counted(count, "samples once", "samples {count} times")]] if count else []
 
-    def _text_encoder(self) -> str:
-        if self.text_encoder_stop_step is None:
-            return ""
-        return f"text encoder stops at step {self.text_encoder_stop_step:,}" if self.text_encoder_stop_step else "text encoder is not trained"
+    def _text_encoder(self) -> list[list[Phrase]]:
+        step = self.text_encoder_stop_step
+        if step is None:
+            return []
+        return [[phrase("text encoder stops at step {step}", step=step) if step else phrase("text encoder is not trained")]]
 
 
 def batches_of(blueprint: Blueprint, scan: Scan, processes: int) -> tuple[BucketCount, ...]:
@@ -223,7 +242,3 @@ def _samples(samples: Samples, total_steps: int, epochs: int) -> tuple[tuple[int
 
 def _multiples(every: int | None, last: int) -> tuple[int, ...]:
     return tuple(range(every, last + 1, every)) if every and every > 0 else ()
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one}" if number == 1 else f"{number:,} {many or one + 's'}"

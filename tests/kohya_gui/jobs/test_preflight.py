@@ -101,11 +101,11 @@ def test_2_typed_prompts_are_enough(find):
 
 
 def test_3_more_processes_than_cards_are_refused_with_the_number(find):
-    assert "4 processes need as many GPUs, but 2 can be used. Use 2." in said(find(card(8, 9, 2), num_processes=4), "num_processes")
+    assert "4 processes need as many GPUs, but 2 can be used. Use at most 2." in said(find(card(8, 9, 2), num_processes=4), "num_processes")
 
 
 def test_3_a_card_that_does_not_exist_is_refused(find):
-    assert "no GPU 3; this machine has only 2" in said(find(card(8, 9, 2), gpu_ids="0,3"), "gpu_ids")
+    assert "no GPU 3; this machine has 2, counted from 0" in said(find(card(8, 9, 2), gpu_ids="0,3"), "gpu_ids")
 
 
 def test_3_more_processes_than_processor_cores_are_refused(find):
@@ -152,9 +152,9 @@ def test_7_looking_leaves_nothing_behind(find, tmp_path):
 @pytest.mark.parametrize(
     ("machine", "precision", "severity", "words"),
     [
-        (card(6, 1), "bf16", "error", "compute capability 6.1. Use no."),
-        (card(7, 5), "bf16", "warning", "compute capability 7.5. Use fp16."),
-        (card(6, 1), "fp16", "warning", "compute capability 6.1"),
+        (card(6, 1), "bf16", "error", "Card 61 has 6.1. Use no."),
+        (card(7, 5), "bf16", "warning", "Card 75 has 7.5. Use fp16."),
+        (card(6, 1), "fp16", "warning", "needs compute capability 7.0 to be fast; Card 61 has 6.1"),
         (CPU, "fp16", "warning", "no GPU"),
     ],
 )
