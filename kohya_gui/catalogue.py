@@ -55,7 +55,7 @@ class Catalogue:
     sentences: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        return sum(map(len, self.options.values())) + len(self.sections) + len(self.texts) + len(self.sentences)
+        return sum(map(len, self.options.values())) + len(self.sections) + len(self.texts | self.sentences)
 
     def as_file(self, name: str) -> dict[str, Any]:
         """The form of a language's file, in English."""
@@ -64,14 +64,14 @@ class Catalogue:
             "options": {key: dict(row) for key, row in self.options.items()},
             "sections": dict(self.sections),
             "texts": {text: text for text in sorted(self.texts)},
-            "sentences": {text: text for text in sorted(self.sentences)},
+            "sentences": {text: text for text in sorted(self.sentences - self.texts)},
         }
 
 
 def english() -> Catalogue:
     """All there is to say."""
     texts = frozenset({*_said(), *_tables(), *script_texts()} - {""})
-    return Catalogue(_options(), _sections(), texts, frozenset({*sentences(), *_hints()} - texts))
+    return Catalogue(_options(), _sections(), texts, frozenset({*sentences(), *_hints()}))
 
 
 def missing(words: Words, every: Catalogue) -> list[str]:
@@ -84,7 +84,8 @@ def missing(words: Words, every: Catalogue) -> list[str]:
     ]
     sections = [f"sections.{name}" for name in every.sections if not words.sections.get(name)]
     texts = [f"texts.{text}" for text in sorted(every.texts) if not words.texts.get(text)]
-    return options + sections + texts + [f"sentences.{text}" for text in sorted(every.sentences) if not words.sentences.get(text)]
+    known = {text for table in (words.sentences, words.texts) for text, told in table.items() if told}
+    return options + sections + texts + [f"sentences.{text}" for text in sorted(every.sentences - known)]
 
 
 def stale(words: Words, every: Catalogue) -> list[str]:
