@@ -14,6 +14,7 @@ from kohya_gui.dataset_files import after_saving, is_begun, saved, suggested_fil
 from kohya_gui.dataset_looks import Job, Looker, config_for, look
 from kohya_gui.dataset_pictures import Picture
 from kohya_gui.dataset_state import Edition, States
+from kohya_gui.dataset_transfers import Transfers
 from kohya_gui.drafts import Drafts
 from kohya_gui.files import Roots
 from kohya_gui.jobs.launch import process_count
@@ -59,6 +60,7 @@ class DatasetDesk:
     drafts: Callable[[], Drafts]
     states: States = field(init=False)
     looker: Looker = field(default_factory=Looker)
+    transfers: Transfers = field(default_factory=Transfers)
     wrong: dict[str, dict[tuple[Spot, str], Wrong]] = field(default_factory=lambda: defaultdict(dict))
 
     def __post_init__(self) -> None:
@@ -135,16 +137,14 @@ class DatasetDesk:
         self.states.update(user, lambda now: after_saving(now, edition))
         return edition
 
-    def add(self, user: str, folder: Path, dataset: int, *, depth: int = 2) -> Told:
-        """Add folders of pictures and show the first. Raises TrainingError."""
+    def add(self, user: str, folder: Path, dataset: int, *, whole: bool = False) -> Told:
+        """Add folders of pictures and show the first, see `with_folder`. Raises TrainingError."""
         config, document = self.config(user), self.states.read(user).document
         at = dataset if document.has((dataset,)) else 0
-        made, number = with_folder(document, at, folder, config, depth=depth)
+        made, number = with_folder(document, at, folder, config, whole=whole)
         self.edit(user, lambda _: made)
         self.show(user, chosen=(at, len(made.subsets(at)) - number), view="pictures", only="", page=0)
-        if number == 1:
-            return Told("good", say("Added {name}.", name=folder.name))
-        return Told("good", say("Added {number} folders of {name}.", number=count(number), name=folder.name))
+        return added(folder.name, number)
 
     def edit(self, user: str, change: Callable[[Document], Document], *, typing: str = "") -> None:
         """Change the document, which can be undone. Raises ConfigError."""
@@ -160,6 +160,13 @@ class DatasetDesk:
         if len(spot) < least or not self.states.read(user).document.has(spot):
             raise ConfigError("", say("This part of the dataset is gone."), fix=say("Choose another."))
         return spot
+
+
+def added(name: str, number: int) -> Told:
+    """That folders were added."""
+    if number == 1:
+        return Told("good", say("Added {name}.", name=name))
+    return Told("good", say("Added {number} folders of {name}.", number=count(number), name=name))
 
 
 def read_spot(text: object) -> Spot:

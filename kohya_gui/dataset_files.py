@@ -9,7 +9,7 @@ from typing import Any
 
 from kohya_gui.dataset_document import BOM, Document, Kind
 from kohya_gui.dataset_state import Edition, State
-from kohya_gui.dataset_upload import subsets_in
+from kohya_gui.dataset_upload import DEEPEST, subsets_in
 from kohya_gui.files import Roots
 from kohya_gui.jobs.states import write_whole
 from kohya_gui.text import say
@@ -109,8 +109,10 @@ def suggested_file(folder: Path, document: Document) -> Path:
     return path
 
 
-def with_folder(document: Document, dataset: int, folder: Path, config: Config, *, depth: int = NEAR) -> tuple[Document, int]:
-    """The document with a subset for each folder of pictures in `folder`, itself among them, in a dataset; and how many are new.
+def with_folder(document: Document, dataset: int, folder: Path, config: Config, *, whole: bool = False) -> tuple[Document, int]:
+    """The document with `folder` in a dataset, or where it holds no picture itself, with the folders of pictures below it; and how many are new.
+
+    `whole`: with all of them, however deep.
 
     Raises:
         DataError: there is no picture in it.
@@ -118,7 +120,7 @@ def with_folder(document: Document, dataset: int, folder: Path, config: Config, 
     """
     if not folder.is_dir():
         raise DataError(say("There is no such folder."), fix=say("Check the path."), path=folder)
-    rows = [subsets_in(folder, depth=0)[0]] if holds_pictures(folder) else subsets_in(folder, depth=depth)
+    rows = subsets_in(folder, depth=DEEPEST if whole else 0 if holds_pictures(folder) else NEAR)
     if not rows:
         raise DataError(say("There are no pictures in this folder."), fix=say("Choose the folder that holds them."), path=folder)
     if not document.datasets():

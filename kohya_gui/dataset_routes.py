@@ -14,11 +14,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from kohya_gui.dataset_desk import QUIET, DatasetDesk, Told, text_of
 from kohya_gui.dataset_fixes import readings
-from kohya_gui.dataset_upload import Received, new_folder, receive
+from kohya_gui.dataset_transfers import Transfer
+from kohya_gui.dataset_upload import Received, receive
 from kohya_gui.dataset_verbs import answer
 from kohya_gui.markup import Markup, tag
 from kohya_gui.run_routes import NEVER, Verbs, answer_json
@@ -49,15 +51,16 @@ def add_dataset_routes(app: FastAPI, desk: Desk) -> None:
     verbs: Verbs = {
         "do": lambda asked: shown(answer(datasets, user, asked)),
         "look": lambda asked: shown(QUIET),
-        "folder": lambda asked: {"folder": new_folder(desk.settings.datasets_dir, text_of(asked, "name") or say("pictures")).name},
+        "folder": lambda asked: {"folder": datasets.transfers.begin(desk.settings.datasets_dir, text_of(asked, "name") or say("pictures")).name},
         "readings": lambda asked: {"readings": [[row.encoding, row.title, row.text] for row in readings(datasets.caption(user, asked))]},
     }
 
     @app.post("/dataset/upload")
     async def upload(folder: str, name: str, request: Request) -> Response:
         try:
-            place = datasets.upload_folder(folder)
-            received = await _received(place, name, request)
+            with datasets.transfers.receiving(datasets.upload_folder(folder)) as transfer:
+                received = await _received(transfer, name, request)
+                transfer.kept += received.kept
         except TrainingError as failed:
             return JSONResponse({"told": told("bad", str(failed)), "failed": True}, headers=NEVER)
         return JSONResponse({"kept": len(received.kept), "left": received.left}, headers=NEVER)
@@ -81,7 +84,7 @@ def _sentence(said: Told, root: str) -> Markup:
     return tag("p", said.sentence, " ", link, offer, class_=f"told {said.tone}")
 
 
-async def _received(folder: Path, name: str, request: Request) -> Received:
+async def _received(transfer: Transfer, name: str, request: Request) -> Received:
     """Write a request's body as it comes, in a thread, while the server goes on."""
     waiting: queue.Queue[bytes | None] = queue.Queue(CHUNKS)
     broken = threading.Event()
@@ -92,16 +95,16 @@ async def _received(folder: Path, name: str, request: Request) -> Received:
         if broken.is_set():
             raise DataError(say("The upload of {name} was broken off.", name=name), fix=say("Send it again."))
 
-    writing = asyncio.ensure_future(run_in_threadpool(receive, folder, name, chunks()))
-    whole = False
+    writing = asyncio.ensure_future(run_in_threadpool(receive, transfer.folder, name, chunks(), cancelled=lambda: transfer.cancelled))
+    broken.set()
     try:
         async for part in request.stream():
             if part and not await _put(waiting, part, writing):
                 break
-        whole = True
+        broken.clear()
+    except ClientDisconnect:
+        pass  # the writer hears of it and removes what it has
     finally:
-        if not whole:
-            broken.set()
         await _put(waiting, None, writing)
     return await writing
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from sd_scripts.survey.picture_names import EXTENSIONS, holds_pictures, is_pictu
 ENDINGS = (*EXTENSIONS, *OTHER_EXTENSIONS, ".json", ".jsonl")
 """What belongs to a dataset: pictures, captions, metadata files."""
 ZIP = ".zip"
-WORK = ".receiving"
-"""Inside a folder that is being filled: hidden, so that no listing takes it for pictures."""
+WORK = ".receiving-"
+"""How a folder begins that a file is received in, inside of that which is being filled: hidden, so that no listing takes it for pictures.
+
+Each file has one of its own: nobody takes away what another is about to write into.
+"""
 CHUNK = 1 << 20
 DEEPEST, LONGEST_PART = 8, 200
 SPARE_BYTES = 500_000_000
@@ -56,6 +60,18 @@ class Received:
     left: list[tuple[str, str]] = field(default_factory=list)
 
 
+class Cancelled(DataError):
+    """Whoever sends a file does not want it kept any more."""
+
+    def __init__(self) -> None:
+        super().__init__(say("The upload was cancelled."))
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False
+
+
 def new_folder(parent: Path, wanted: str) -> Path:
     """A new folder in `parent`, called as wanted, with a number where there is one of that name.
 
@@ -77,11 +93,12 @@ def new_folder(parent: Path, wanted: str) -> Path:
             raise RunError(f"{path} cannot be made: {failed.strerror}.", fix="Choose another datasets_dir in config.toml.") from failed
 
 
-def receive(folder: Path, name: str, chunks: Iterable[bytes], *, limits: Limits = LIMITS) -> Received:
-    """Take one file that was sent as `name` ("10_cat/a.png" keeps its folder); a zip is unpacked.
+def receive(folder: Path, name: str, chunks: Iterable[bytes], *, limits: Limits = LIMITS, cancelled: Callable[[], bool] = never) -> Received:
+    """Take one file that was sent as `name` ("10_cat/a.png" keeps its folder); a zip is unpacked where it would lie.
 
     Raises:
-        DataError: the name leads out of the folder, the file is too large, or a zip is damaged or none. Nothing is kept then.
+        Cancelled: it is not wanted any more. Nothing is kept then, nor in the next case.
+        DataError: the name leads out of the folder, the file is too large, or a zip is damaged or none.
         RunError: the disk is full, or the folder cannot be written.
     """
     parts = safe_parts(name)
@@ -90,52 +107,51 @@ def receive(folder: Path, name: str, chunks: Iterable[bytes], *, limits: Limits 
         for _ in chunks:  # the browser shows no answer before it has sent everything
             pass
         return Received(left=[(name, refused)])
-    work = folder / WORK
     try:
-        work.mkdir(exist_ok=True)
-        part = work / f"{os.getpid()}-{os.urandom(6).hex()}"
-        try:
-            _write(part, chunks, name, limits.bytes)
+        with tempfile.TemporaryDirectory(prefix=WORK, dir=folder, ignore_cleanup_errors=True) as work:
+            part = Path(work) / "part"
+            _write(part, _while_wanted(chunks, cancelled), name, limits.bytes)
             if name.lower().endswith(ZIP):
-                return unpack(part, folder, limits=limits)
+                return unpack(part, folder, below=parts[:-1], limits=limits, cancelled=cancelled)
             return _placed(part, folder, parts)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as failed:
         raise RunError(f"{name} cannot be kept in {folder}: {failed.strerror}.", fix="Free space, or look at the folder's permissions.") from failed
-    finally:
-        _remove_empty(work)
 
 
-def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS) -> Received:
-    """Unpack the pictures and captions of a zip into `folder`: all of it, or nothing where something is wrong with it.
+def _while_wanted(chunks: Iterable[bytes], cancelled: Callable[[], bool]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if cancelled():
+            raise Cancelled
+        yield chunk
+
+
+def unpack(archive: Path, folder: Path, *, below: tuple[str, ...] = (), limits: Limits = LIMITS, cancelled: Callable[[], bool] = never) -> Received:
+    """Unpack the pictures and captions of a zip `below` folders of `folder`: all of it, or nothing where something is wrong with it.
+
+    It is unpacked beside itself first, where whoever calls cleans up.
 
     Raises:
+        Cancelled: it is not wanted any more.
         DataError: it is no zip, damaged, locked with a password, too large, or names places outside of itself.
         RunError: the disk would be full.
     """
     received = Received()
-    work = folder / WORK / f"zip-{os.urandom(6).hex()}"
+    work = archive.with_name("unpacked")
     try:
         with zipfile.ZipFile(archive) as opened:
-            wanted = list(_wanted(opened.infolist(), received))
+            wanted = list(_wanted(opened.infolist(), received, below))
             _check_size([entry for entry, _ in wanted], folder, limits)
             left = limits.bytes
             for entry, parts in wanted:
                 path = work.joinpath(*parts)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                left -= _extract(opened, entry, path, left)
+                left -= _extract(opened, entry, path, most=left, cancelled=cancelled)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as failed:
-        shutil.rmtree(work, ignore_errors=True)
         raise DataError(say("The zip is damaged or of a kind that cannot be read: {reason}.", reason=failed), fix=say("Pack it anew.")) from failed
-    except (DataError, RunError, OSError):
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     for _, parts in wanted:
         placed = _placed(work.joinpath(*parts), folder, parts)
         received.kept += placed.kept
         received.left += placed.left
-    shutil.rmtree(work, ignore_errors=True)
     return received
 
 
@@ -192,13 +208,13 @@ def _refusal(parts: tuple[str, ...]) -> str:
     return "" if parts[-1].lower().endswith(ENDINGS) else say("no picture and no caption")
 
 
-def _wanted(entries: Iterable[zipfile.ZipInfo], received: Received) -> Iterator[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
+def _wanted(entries: Iterable[zipfile.ZipInfo], received: Received, below: tuple[str, ...]) -> Iterator[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
     """The entries that are unpacked, with the parts of their names; the others are noted."""
     for entry in entries:
         if entry.is_dir():
             continue
         name = _name_of(entry)
-        parts = safe_parts(name)
+        parts = (*below, *safe_parts(name))
         refused = say("a link") if stat.S_ISLNK(entry.external_attr >> 16) else _refusal(parts)
         if refused:
             received.left.append((name, refused))
@@ -240,12 +256,14 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, most: int) -> int:
+def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, *, most: int, cancelled: Callable[[], bool]) -> int:
     """Unpack one file; the number of its bytes. What a zip says of its sizes is not trusted."""
     written = 0
     try:
         with opened.open(entry) as source, path.open("xb") as target:
             while chunk := source.read(CHUNK):
+                if cancelled():
+                    raise Cancelled
                 written += len(chunk)
                 if written > most:
                     raise DataError(say("The zip is larger than it says."), fix=say("Do not use it; it may be made to fill the disk."))
@@ -282,11 +300,13 @@ def _placed(part: Path, folder: Path, parts: tuple[str, ...]) -> Received:
     return Received(kept=[name])
 
 
-def _remove_empty(work: Path) -> None:
-    try:
-        work.rmdir()
-    except OSError:
-        return  # another file of the same upload is still on its way
+def remove_empty_folders(folder: Path) -> None:
+    """Remove a folder that holds nothing but empty folders; of another one those below it that do."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        try:
+            Path(place).rmdir()
+        except OSError:
+            continue  # something lies in it
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from kohya_gui.dataset_desk import QUIET, VIEWS, Data, DatasetDesk, Told, Wrong, number_of, text_of
+from kohya_gui.dataset_desk import QUIET, VIEWS, Data, DatasetDesk, Told, Wrong, added, number_of, text_of
 from kohya_gui.dataset_document import Document
 from kohya_gui.dataset_fields import fields_of, typed_value
-from kohya_gui.dataset_files import first_dataset, opened, pasted
+from kohya_gui.dataset_files import NEAR, first_dataset, opened, pasted
 from kohya_gui.dataset_fixes import bring_back, convert, set_aside
 from kohya_gui.dataset_state import Edition
 from kohya_gui.dataset_train import do_arrive, do_from_train, do_use, note_trained
-from kohya_gui.text import say
+from kohya_gui.dataset_upload import remove_empty_folders, subsets_in
+from kohya_gui.text import count, say
 from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.params.dataset_scopes import DATASET_KEYS
 from sd_scripts.survey.dataset_config import PATH_KEYS
@@ -143,11 +142,39 @@ def do_add(desk: DatasetDesk, user: str, data: Data) -> Told:
 def do_uploaded(desk: DatasetDesk, user: str, data: Data) -> Told:
     """Add what was uploaded; a folder that nothing came into goes again."""
     folder = desk.upload_folder(text_of(data, "folder"))
+    desk.transfers.end(folder)
     try:
-        return desk.add(user, folder, number_of(data, "dataset"), depth=8)
+        return desk.add(user, folder, number_of(data, "dataset"), whole=True)
     except DataError:
-        _remove_empty(folder)
+        remove_empty_folders(folder)
         raise
+
+
+def do_cancel(desk: DatasetDesk, user: str, data: Data) -> Told:
+    """Cancel an upload: what has arrived goes again."""
+    number = desk.transfers.cancel(desk.upload_folder(text_of(data, "folder")))
+    if not number:
+        return Told("warn", say("Cancelled. Nothing had arrived yet."))
+    if number == 1:
+        return Told("warn", say("Cancelled. The file that had arrived is removed here; yours is as it was."))
+    return Told("warn", say("Cancelled. The {number} files that had arrived are removed here; yours are as they were.", number=count(number)))
+
+
+def do_nested(desk: DatasetDesk, user: str, data: Data) -> Told:
+    """Add the folders of pictures below a subset's folder, which a training does not read by itself."""
+    spot, folder = desk.spot(user, data, least=2), desk.image_dir(user, data)
+    known = {str(folder), *(str(row.get("image_dir")) for row in desk.states.read(user).document.subsets(spot[0]))}
+    below = [row for row in subsets_in(folder, depth=NEAR) if row["image_dir"] not in known]
+    if not below:
+        raise DataError(say("There are no pictures in this folder."), fix=say("Look at the folder anew."), path=folder)
+
+    def change(document: Document) -> Document:
+        for row in below:
+            document = document.with_subset(spot[0], row)
+        return document
+
+    desk.edit(user, change)
+    return added(folder.name, len(below))
 
 
 def do_add_dataset(desk: DatasetDesk, user: str, data: Data) -> Told:
@@ -230,15 +257,6 @@ def do_convert(desk: DatasetDesk, user: str, data: Data) -> Told:
     return Told("good", say("The caption is UTF-8 now. As it was it lies in {path}.", path=kept))
 
 
-def _remove_empty(folder: Path) -> None:
-    """Remove a folder that holds nothing but empty folders."""
-    for place, _, _ in os.walk(folder, topdown=False):
-        try:
-            Path(place).rmdir()
-        except OSError:
-            continue  # something lies in it
-
-
 VERBS: Mapping[str, Callable[[DatasetDesk, str, Data], Told]] = {
     "open": do_open,
     "open-text": do_open_text,
@@ -257,6 +275,8 @@ VERBS: Mapping[str, Callable[[DatasetDesk, str, Data], Told]] = {
     "mend": do_mend,
     "add": do_add,
     "uploaded": do_uploaded,
+    "cancel": do_cancel,
+    "nested": do_nested,
     "add-dataset": do_add_dataset,
     "remove": do_remove,
     "copy": do_copy,

@@ -25,6 +25,7 @@ SCRIPTS = (
     "board.js",
     "captions.js",
     "dataset.js",
+    "dataset_upload.js",
     "settings.js",
 )
 ALL_STYLES, ALL_SCRIPTS = "studio.css", "studio.js"

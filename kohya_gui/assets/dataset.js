@@ -1,7 +1,7 @@
-// The Dataset page: the server draws its parts; here requests are sent, uploads made, and the place of the reader kept.
+// The Dataset page: the server draws its parts; here requests are sent, and the place of the reader kept.
 (() => {
   const { $, $$, el, say, base, ready, whenShown } = window.studio;
-  const POLL_MS = 600, AT_ONCE = 3, TOLD_LEFT = 5;
+  const POLL_MS = 600;
   let sending = 0, timer = 0, focusNext = "";
 
   const post = async (verb, body) => (await fetch(`${base}/dataset/${verb}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
@@ -110,79 +110,15 @@
   document.addEventListener("change", (event) => {
     const entry = event.target.closest("#dataset [data-set]");
     if (entry) does({ do: "set", spot: entry.dataset.spot, key: entry.dataset.set, value: entry.type === "checkbox" ? String(entry.checked) : entry.value });
-    if (event.target.id === "ds-files") upload([...event.target.files].map((file) => [file.name, file]));
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !event.target.closest("#dataset")) return;
     if (event.target.id === "ds-path") does({ do: event.target.value === event.target.defaultValue ? "save" : "open", path: path() });
     else if (event.target.id === "ds-folder") addFolder($("#dataset [data-add]"));
-    else if (event.target.matches("label[tabindex]")) $("input", event.target).click();
     else return;
     event.preventDefault();
   });
 
-  // Files that are dropped, folders with all that is in them.
-  async function filesOf(entry, prefix) {
-    if (entry.isFile) return [[prefix + entry.name, await new Promise((resolve, reject) => entry.file(resolve, reject))]];
-    const reader = entry.createReader(), inside = [];
-    for (let some; (some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject))).length; ) inside.push(...some);
-    return (await Promise.all(inside.map((one) => filesOf(one, `${prefix}${entry.name}/`)))).flat();
-  }
-  const overDrop = (event) => $("#dataset") && event.dataTransfer?.types.includes("Files");
-  document.addEventListener("dragover", (event) => {
-    if (!overDrop(event)) return;
-    event.preventDefault();
-    $("#ds-drop")?.classList.add("is-over");
-  });
-  document.addEventListener("dragleave", (event) => event.relatedTarget || $("#ds-drop")?.classList.remove("is-over"));
-  document.addEventListener("drop", async (event) => {
-    if (!overDrop(event)) return;
-    event.preventDefault();
-    $("#ds-drop")?.classList.remove("is-over");
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    const files = entries.length ? (await Promise.all(entries.map((entry) => filesOf(entry, "")))).flat() : [...event.dataTransfer.files].map((file) => [file.name, file]);
-    const sheet = files.length === 1 && /\.(toml|json)$/i.test(files[0][0]);
-    if (sheet) does({ do: "open-text", text: await files[0][1].text(), name: files[0][0] });
-    else upload(files);
-  });
-  async function upload(files) {
-    if (!files.length) return;
-    const dataset = Number($("#ds-drop").dataset.dataset), first = files[0][0];
-    const name = first.includes("/") ? first.split("/")[0] : files.length === 1 ? first.replace(/\.[^.]*$/, "") : "";
-    const { folder, told } = await post("folder", { name }).catch(() => ({}));
-    if (!folder) return told ? tell(told) : plain("bad", say("The server does not answer. Try again."));
-    // Below the new folder the dropped one's own name would be there twice.
-    const inner = files.every(([path]) => path.startsWith(`${name}/`)) && name ? name.length + 1 : 0;
-    const waiting = [...files], left = [], failed = [];
-    let done = 0;
-    sending += 1;
-    const bar = el("progress", { max: files.length, value: 0 }), words = el("p", { class: "num" });
-    $("#ds-told").replaceChildren(el("div", { class: "told" }, words, bar));
-    const worker = async () => {
-      for (let next; (next = waiting.shift()); ) {
-        words.textContent = say("Sending {name}: {done} of {total}", { name: next[0], done: done + 1, total: files.length });
-        try {
-          const reply = await fetch(`${base}/dataset/upload?folder=${encodeURIComponent(folder)}&name=${encodeURIComponent(next[0].slice(inner))}`, { method: "POST", body: next[1] });
-          const answer = await reply.json();
-          if (answer.failed) failed.push(answer.told);
-          else left.push(...answer.left);
-        } catch (error) {
-          failed.push("");
-        }
-        bar.value = done += 1;
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, worker));
-    sending -= 1;
-    const answer = await does({ do: "uploaded", folder, dataset });
-    if (failed.length) $("#ds-told").append(el("div", {}, el("p", { class: "told bad" }, failed.length === 1 ? say("One file did not arrive. Send it again.") : say("{count} files did not arrive. Send them again.", { count: failed.length }))));
-    if (failed.find(Boolean)) $("#ds-told").insertAdjacentHTML("beforeend", failed.find(Boolean));
-    if (left.length) {
-      const names = left.slice(0, TOLD_LEFT).map(([file, why]) => `${file}: ${why}`).join("; ");
-      $("#ds-told").append(el("p", { class: "told warn" }, left.length === 1 ? say("One file was left out. {names}", { names }) : say("{count} files were left out. {names}", { count: left.length, names })));
-    }
-    return answer;
-  }
-
+  window.studio.dataset = { does, post, tell, plain };
   ready(() => whenShown("#ds-work", () => does({ do: "arrive" }), 600));
 })();

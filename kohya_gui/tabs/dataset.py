@@ -21,8 +21,12 @@ def draw(desk: Desk, blocks: gr.Blocks) -> None:
 def _page() -> Markup:
     title = tag("div", tag("h1", say("Dataset")), class_="page-title")
     told = tag("div", id="ds-told", role="status", aria_live="polite")
+    # Outside of what is drawn anew: an element that goes while its file dialogue is open never hears what was chosen.
+    hidden: dict[str, str | bool] = {"type": "file", "multiple": True, "class_": "visually-hidden", "tabindex": "-1", "aria_hidden": "true"}
+    picks = join(tag("input", id="ds-files", **hidden), tag("input", id="ds-tree", webkitdirectory=True, **hidden))
+    upload = tag("div", id="ds-upload", class_="card", hidden=True)
     work = tag("div", tag("div", id="ds-side"), tag("section", tag("p", say("Looking…"), class_="soft"), id="ds-main"), id="ds-work")
-    return join(title, told, tag("div", id="ds-bar", class_="card"), work)
+    return join(title, picks, upload, told, tag("div", id="ds-bar", class_="card"), work)
 
 
 def parts(sight: Sight) -> dict[str, str]:

@@ -144,9 +144,12 @@ def _notes(sight: Sight) -> Markup | None:
                 "Captions of {name} end in {ending}, which is not what is read.", name=subset_name(sight.table(spot)), ending=found.other_ending
             )
             lines.append(tag("p", text, " ", does(say("Read these"), request=request), class_="told warn"))
-        if found.nested:
-            text = say("Folders below {name} are not read: {folders}.", name=subset_name(sight.table(spot)), folders=", ".join(found.nested[:5]))
-            lines.append(tag("p", text, class_="told warn"))
+        used = {str(row.get("image_dir")) for row in sight.datasets()[spot[0]].get("subsets", [])}
+        nested = [name for name in found.nested if str(found.subset.image_dir / name) not in used]
+        if nested:
+            text = say("Folders below {name} are not read: {folders}.", name=subset_name(sight.table(spot)), folders=", ".join(nested[:5]))
+            add = does(say("Add them"), request={"do": "nested", "spot": spot_text(spot)})
+            lines.append(tag("p", text, " ", add, class_="told warn"))
     return join(*lines) if lines else None
 
 

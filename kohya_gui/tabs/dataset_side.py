@@ -10,7 +10,7 @@ from kohya_gui.dataset_desk import spot_text
 from kohya_gui.dataset_fields import BASIC, fields_of
 from kohya_gui.dataset_files import is_begun, suggested_file
 from kohya_gui.dataset_looks import Found
-from kohya_gui.dataset_upload import LIMITS
+from kohya_gui.dataset_upload import ENDINGS, LIMITS, ZIP
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.dataset_sight import Sight, subset_name
 from kohya_gui.tabs.dataset_words import does, spaced
@@ -176,7 +176,10 @@ def _adding(sight: Sight) -> Markup:
         class_="path-folder ds-file",
     )
     choose = tag(
-        "label", say("choose files"), tag("input", type="file", multiple=True, id="ds-files", class_="visually-hidden"), class_="link", tabindex="0"
+        "div",
+        tag("button", say("Choose files"), type="button", class_="button", data_pick="ds-files"),
+        tag("button", say("Choose a folder"), type="button", class_="button", data_pick="ds-tree"),
+        class_="ds-choose",
     )
     where = say(
         "They are copied into a new folder in {folder}, up to {size} at once. Names stay, nothing is overwritten.",
@@ -185,10 +188,12 @@ def _adding(sight: Sight) -> Markup:
     )
     drop = tag(
         "div",
-        tag("p", tag("b", say("Drop pictures, folders or a zip here")), " ", say("or"), " ", choose),
+        tag("p", tag("b", say("Drop pictures, folders or a zip here"))),
+        choose,
         tag("p", where, class_="small soft"),
         id="ds-drop",
         data_dataset=str(at),
+        data_endings=" ".join((*ENDINGS, ZIP)),
     )
     return tag("section", tag("h2", say("Add pictures")), drop, field, class_="card ds-add", data_key="add")
 

@@ -36,8 +36,10 @@ def _pictures(listing: Listing, looks: Sequence[Look], dataset: Dataset) -> Iter
         odd = [entry.name for entry in looks if kind in entry.oddities]
         if odd:
             yield f"{names_words(odd)} {words}.", ""
-    if listing.nested:
-        yield f"pictures in sub-folders are not used: {names_words(listing.nested)}.", "Give each folder of pictures its own entry."
+    own = {subset.image_dir for subset in dataset.subsets}
+    nested = [name for name in listing.nested if listing.subset.image_dir / name not in own]
+    if nested:
+        yield f"pictures in sub-folders are not used: {names_words(nested)}.", "Give each folder of pictures its own entry."
     if listing.unlisted:
         yield f"{names_words(listing.unlisted)} in {listing.subset.image_dir.name} is not in the metadata file and not used.", "Write it anew."
     unread = [f"{listing.others[extension]:,} {extension}" for extension in PICTURES_NOT_READ if listing.others.get(extension)]

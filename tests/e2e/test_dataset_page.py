@@ -89,6 +89,56 @@ def test_uploads_land_in_a_folder_of_their_own(server: Server, page: Page, tmp_p
     assert (server.folder / "datasets" / "dogs" / "5_dog" / "one.txt").read_text("utf-8") == "a dog"
 
 
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files and folders onto the page as a hand does."""
+    browser = page.context.new_cdp_session(page)
+    box = page.locator("#ds-drop").bounding_box() or {}
+    place = {"x": box["x"] + 40, "y": box["y"] + 20, "data": {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}}
+    for kind in ("dragEnter", "dragOver"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, **place})
+    expect(page.locator("#ds-drop")).to_have_class("is-over")
+    browser.send("Input.dispatchDragEvent", {"type": "drop", **place})
+
+
+def test_a_dropped_folder_keeps_what_its_names_say(server: Server, page: Page, tmp_path: Path) -> None:
+    for number in range(12):
+        draw(tmp_path / "Projekt ä" / "img" / "3_süße Katze", f"Bild {number}.png", caption="x")
+    draw(tmp_path / "Projekt ä" / "reg" / "1_katze", "r.png")
+    (tmp_path / "Projekt ä" / "film.mp4").write_bytes(b"x")
+    drop(page, tmp_path / "Projekt ä")
+    expect(page.locator("#ds-told")).to_contain_text("Added 2 folders of Projekt ä.")
+    expect(page.locator("#ds-told")).to_contain_text("One file was left out. film.mp4")
+    first, second = page.locator(".ds-card").all()
+    expect(first).to_contain_text("12 pictures · 12 captions")
+    expect(first.get_by_label("Repeats")).to_have_value("3")
+    expect(first.get_by_label("Class words")).to_have_value("süße Katze")
+    expect(second.get_by_label("Regularisation")).to_be_checked()
+    # A folder that is called 5_dog stays that: the number that a second one of its name gets is no word of the class.
+    draw(tmp_path / "5_dog", "a.png")
+    for count in (3, 4):
+        drop(page, tmp_path / "5_dog")
+        expect(page.locator(".ds-card")).to_have_count(count)
+        expect(page.locator(".ds-card").last.get_by_label("Class words")).to_have_value("dog")
+
+
+def test_an_upload_is_cancelled(server: Server, page: Page, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / "slow").mkdir(exist_ok=True)
+        (tmp_path / "slow" / f"{number}.png").write_bytes(b"x" * 40_000)
+    browser = page.context.new_cdp_session(page)
+    browser.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 60_000}
+    browser.send("Network.emulateNetworkConditions", slow)
+    drop(page, tmp_path / "slow")
+    expect(page.locator("#ds-upload")).to_contain_text("of 6 files")
+    assert (server.folder / "datasets" / "slow").is_dir()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#ds-told")).to_contain_text("Cancelled.")
+    expect(page.locator("#ds-upload")).to_be_hidden()
+    assert not (server.folder / "datasets" / "slow").exists()
+    expect(page.locator(".ds-card")).to_have_count(0)
+
+
 def test_unknown_keys_stay_and_a_problem_is_mended(server: Server, page: Page) -> None:
     folder = server.folder / "mend"
     draw(folder, "a.png")
