@@ -25,6 +25,7 @@ from kohya_gui.tabs.run_parts import GROUPS, PHASES
 from kohya_gui.tabs.shell import MARKS, PAGES
 from kohya_gui.tabs.training_files import THIS_FORM
 from kohya_gui.text import LOCALES, MONTHS, UNITS, Words, read_words
+from kohya_gui.text_origins import KEY, changed, origins
 from kohya_gui.theme import script_texts
 from sd_scripts.params.commands import COMMANDS
 from sd_scripts.params.families import FAMILIES
@@ -65,6 +66,7 @@ class Catalogue:
             "sections": dict(self.sections),
             "texts": {text: text for text in sorted(self.texts)},
             "sentences": {text: text for text in sorted(self.sentences - self.texts)},
+            KEY: dict(sorted(origins(self.options, self.sections).items())),
         }
 
 
@@ -97,12 +99,14 @@ def stale(words: Words, every: Catalogue) -> list[str]:
 
 
 def report(folder: Path = LOCALES, every: Catalogue | None = None) -> dict[str, dict[str, Any]]:
-    """By language: how many texts of `every` (all) there are, and which are missing or stale. Raises ConfigError for a broken file."""
+    """By language: how many texts of `every` (all) there are, and which are missing, stale, or made from another English. Raises ConfigError."""
     every = every or english()
+    now = origins(every.options, every.sections)
     answer = {}
     for path in sorted(folder.glob("*.json")):
         words = read_words(path.stem, folder)
         answer[path.stem] = {"name": words.name, "texts": len(every), "missing": missing(words, every), "stale": stale(words, every)}
+        answer[path.stem]["changed"] = changed(path, now)
     return answer
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
-IN_A_TERMINAL = ("__init__", "__main__", "app", "catalogue", "follow", "gate", "login", "report", "sentences", "share", "verbs")
+IN_A_TERMINAL = ("__init__", "__main__", "app", "catalogue", "follow", "gate", "login", "report", "sentences", "share", "text", "verbs")
 """Modules, or the first part of their names, whose sentences are read in a terminal or by programs."""
 SPEAKING = ("form", "sections", "tabs")
 """Packages that speak through `say`; what they refuse is written in English all the same, since it is an error like any other."""

@@ -110,7 +110,8 @@ def _runs(parser: argparse.ArgumentParser) -> None:
 
 
 def _languages(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--check", action="store_true", help="end with 1 if a text is missing, or said for nothing")
+    parser.add_argument("--check", action="store_true", help="end with 1 if a text is missing, said for nothing, or made from another English")
+    parser.add_argument("--confirm", metavar="CODE", help="write down that all texts of a language, such as de, fit today's English")
     parser.add_argument("--template", type=Path, metavar="FILE.json", help="write a new language's file, in English; it must not exist")
     parser.add_argument("--json", action="store_true", help="answer with JSON on standard output")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kohya_gui.catalogue import english, report, write_template
+from kohya_gui.text_origins import confirm, origins
 from kohya_gui.verbs import main
+from kohya_gui.verbs_languages import KINDS
+from sd_scripts.errors import ConfigError
 
 
 def test_every_way_to_say_something_is_found() -> None:
@@ -29,7 +33,7 @@ def test_every_way_to_say_something_is_found() -> None:
 
 def test_a_template_lacks_nothing_once_it_is_filled(tmp_path: Path) -> None:
     write_template(tmp_path / "xx.json", "X")
-    assert report(tmp_path)["xx"]["missing"] == report(tmp_path)["xx"]["stale"] == []
+    assert [report(tmp_path)["xx"][kind] for kind in KINDS] == [[], [], []]
     with pytest.raises(FileExistsError):
         write_template(tmp_path / "xx.json", "X")
 
@@ -45,9 +49,27 @@ def test_what_is_missing_and_what_is_stale_is_named(tmp_path: Path) -> None:
     assert row["stale"] == ["texts.Nobody says this"]
 
 
+def test_a_text_whose_english_changed_is_named_until_it_is_confirmed(tmp_path: Path) -> None:
+    file = tmp_path / "xx.json"
+    write_template(file, "X")
+    before = english()
+    rank, lora = {**before.options["network_dim"], "help": "Another help."}, "Another title"
+    after = replace(before, options={**before.options, "network_dim": rank}, sections={**before.sections, "LoRA": lora})
+    assert report(tmp_path, after)["xx"]["changed"] == ["options.network_dim", "sections.LoRA"]
+    assert report(tmp_path, after)["xx"]["missing"] == []
+    assert confirm(file, origins(after.options, after.sections)) == 2
+    assert report(tmp_path, after)["xx"]["changed"] == []
+    data = json.loads(file.read_text("utf-8"))
+    del data["of"]["options.network_alpha"], data["options"]["network_dim"]
+    file.write_text(json.dumps(data), "utf-8")
+    assert report(tmp_path, after)["xx"]["changed"] == ["options.network_alpha"]
+    with pytest.raises(ConfigError, match=r"no\.json cannot be changed"):
+        confirm(tmp_path / "no.json", {})
+
+
 @pytest.mark.parametrize("code", list(report()) or [pytest.param("", marks=pytest.mark.skip("no language yet"))])
 def test_a_language_of_ours_is_complete(code: str) -> None:
-    assert report()[code]["missing"] == report()[code]["stale"] == []
+    assert [report()[code][kind] for kind in KINDS] == [[], [], []]
 
 
 def test_the_verb_counts_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
