@@ -72,7 +72,7 @@ def read_picture(path: Path) -> PictureHeader:
             seen = _read(file, path)
     except OSError as reason:
         raise DataError(f"The file cannot be read ({reason.strerror or reason}).", fix="Check that it exists and may be read.", path=path) from reason
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, *UNREADABLE):
         seen = None
     if seen is None or not seen.complete or min(seen.size) < 1:
         seen = _decoded(path)

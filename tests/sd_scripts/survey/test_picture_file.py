@@ -128,6 +128,15 @@ def test_a_missing_file_is_refused(tmp_path):
         read_picture(tmp_path / "a.png")
 
 
+def test_an_avif_whose_picture_is_not_where_it_says_is_refused(tmp_path):
+    path = tmp_path / "a.avif"
+    _noise(size=(24, 20)).save(path)
+    path.write_bytes(path.read_bytes().replace(b"iloc", b"none"))
+    with pytest.raises(DataError) as refused:
+        read_picture(path)
+    assert refused.value.path == path
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(FORMATS)), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4), st.integers(0, 400))
 def test_damaged_bytes_give_a_size_or_a_refusal_and_nothing_else(tmp_path_factory, extension, changes, cut):
