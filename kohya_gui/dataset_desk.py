@@ -25,6 +25,10 @@ from sd_scripts.params.config import Config
 from sd_scripts.survey.dataset_config import Spot
 
 LONGEST_WAIT = 20.0
+ALONE = "="
+"""How a filter begins that shows a single picture, by its name or by its caption's."""
+LOOK = "look"
+"""The filter for pictures that have more than notes."""
 VIEWS = ("pictures", "options", "buckets")
 Data = Mapping[str, Any]
 
@@ -39,12 +43,13 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A sentence in answer to a request; `link` is a page that it leads to, `offer` a request that it offers."""
+    """A sentence in answer to a request; `link` is a page that it leads to, `offer` a request that it offers, called `offered`."""
 
     tone: str
     sentence: str
     link: str = ""
-    offer: str = ""
+    offer: Mapping[str, object] = field(default_factory=dict)
+    offered: str = ""
 
 
 QUIET = Told("", "")

@@ -161,6 +161,10 @@ class Document:
         """The subsets of a dataset."""
         return self.datasets()[dataset].get("subsets", [])
 
+    def all_subsets(self) -> list[tuple[Spot, Table]]:
+        """Every subset with its place."""
+        return [((at, number), row) for at, dataset in enumerate(self.datasets()) for number, row in enumerate(dataset.get("subsets", []))]
+
     def has(self, spot: Spot) -> bool:
         """Whether there is such a table; general is always there."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +121,31 @@ def convert(caption: Path, encoding: str) -> Path:
             say("{name} cannot be written: {reason}.", name=caption, reason=failed.strerror), fix=say("Look at the folder's permissions.")
         ) from failed
     return aside / kept
+
+
+def unconvert(caption: Path, kept: str, encoding: str) -> None:
+    """Give a caption that `convert` wrote anew its bytes back, which lie under the name `kept`.
+
+    Raises:
+        DataError: they are gone, or the caption was changed since.
+        RunError: it cannot be written.
+    """
+    before = caption.parent / ASIDE / BEFORE
+    if kept not in set(_names(before)) or encoding not in ENCODINGS:
+        raise DataError(say("The caption as it was is not there any more."), path=before)
+    content = (before / kept).read_bytes()
+    if read_bytes(caption) != recoded(content, encoding, caption):
+        raise DataError(say("The caption was changed since."), fix=say("Look at the folder anew."), path=caption)
+    try:
+        put(caption, content)
+        (before / kept).unlink()
+    except OSError as failed:
+        raise RunError(
+            say("{name} cannot be written: {reason}.", name=caption, reason=failed.strerror), fix=say("Look at the folder's permissions.")
+        ) from failed
+    for folder in (before, before.parent):
+        with suppress(OSError):  # others lie there
+            folder.rmdir()
 
 
 def _moved_together(source: Path, target: Path, names: list[str]) -> Path:

@@ -80,7 +80,7 @@ def _sentence(said: Told, root: str) -> Markup:
     if not said.sentence:
         return Markup()
     link = tag("a", say("Open it"), href=f"{root}{said.link}", class_="link") if said.link else None
-    offer = does(say("Show them instead"), request={"do": said.offer}) if said.offer else None
+    offer = does(said.offered, request=dict(said.offer)) if said.offer else None
     return tag("p", said.sentence, " ", link, offer, class_=f"told {said.tone}")
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from kohya_gui.configs import Draft
-from kohya_gui.dataset_desk import QUIET, Data, DatasetDesk, Told, text_of
+from kohya_gui.dataset_desk import ALONE, QUIET, Data, DatasetDesk, Told, text_of
 from kohya_gui.dataset_files import begun_from_form, is_begun, opened
 from kohya_gui.dataset_state import Edition, State
 from kohya_gui.text import say
@@ -17,7 +17,6 @@ from sd_scripts.survey.dataset_config import REPLACED
 
 NAMED_BY = ("dataset_config", *REPLACED)
 """Options that say which pictures are trained on; the last do where there is no dataset file."""
-FROM_TRAIN = "from-train"
 
 
 def mark(config: Config) -> str:
@@ -27,7 +26,28 @@ def mark(config: Config) -> str:
 
 
 def do_arrive(desk: DatasetDesk, user: str, data: Data) -> Told:
-    """The page was opened: show what the form trains on, unless it was shown before. What was made here and is not saved stays."""
+    """The page was opened: show what the form trains on, and of that the picture or the folder that `data` names."""
+    told, at = _arrived(desk, user), text_of(data, "at")
+    if not at or told.tone == "warn":
+        return told
+    return do_find(desk, user, {"path": at})
+
+
+def do_find(desk: DatasetDesk, user: str, data: Data) -> Told:
+    """Show a picture alone, by its path or by its caption's, or what is to be looked at in a folder."""
+    path = Path(text_of(data, "path"))
+    document = desk.states.read(user).document
+    for spot, table in document.all_subsets():
+        folder = Path(str(table.get("image_dir") or Path(str(table.get("metadata_file", ""))).parent))
+        if folder in (path, path.parent):
+            only = "" if folder == path else f"{ALONE}{path.name}"
+            desk.show(user, chosen=spot, view="pictures", only=only, page=0)
+            return QUIET
+    return Told("warn", say("{name} is in none of the folders here.", name=path.name))
+
+
+def _arrived(desk: DatasetDesk, user: str) -> Told:
+    """Show what the form trains on, unless it was shown before. What was made here and is not saved stays."""
     state, config = desk.states.read(user), desk.drafts().read(user).config()[0]
     found = mark(config)
     if not found or found == state.trained:
@@ -36,7 +56,8 @@ def do_arrive(desk: DatasetDesk, user: str, data: Data) -> Told:
         note_trained(desk, user)
         return QUIET
     if is_begun(state.document) and state.edition.is_own_work:
-        return Told("warn", say("The Train page trains on other pictures. What you have here is not saved, so it stays."), offer=FROM_TRAIN)
+        words = say("The Train page trains on other pictures. What you have here is not saved, so it stays.")
+        return Told("warn", words, offer={"do": "from-train"}, offered=say("Show them instead"))
     try:
         edition = edition_of(desk, config)
     except TrainingError as failed:

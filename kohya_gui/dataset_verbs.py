@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kohya_gui.dataset_desk import QUIET, VIEWS, Data, DatasetDesk, Told, Wrong, added, number_of, text_of
+from kohya_gui.dataset_desk import ALONE, LOOK, QUIET, VIEWS, Data, DatasetDesk, Told, Wrong, added, number_of, text_of
 from kohya_gui.dataset_document import Document
 from kohya_gui.dataset_fields import fields_of, typed_value
 from kohya_gui.dataset_files import NEAR, first_dataset, opened, pasted
-from kohya_gui.dataset_fixes import bring_back, convert, set_aside
+from kohya_gui.dataset_fixes import bring_back, convert, set_aside, unconvert
 from kohya_gui.dataset_state import Edition
-from kohya_gui.dataset_train import do_arrive, do_from_train, do_use, note_trained
+from kohya_gui.dataset_train import do_arrive, do_find, do_from_train, do_use, note_trained
 from kohya_gui.dataset_upload import remove_empty_folders, subsets_in
 from kohya_gui.text import count, say
 from sd_scripts.errors import ConfigError, DataError
@@ -239,7 +239,10 @@ def do_aside(desk: DatasetDesk, user: str, data: Data) -> Told:
     picture = desk.picture(user, data)
     place = set_aside(picture.path)
     desk.looker.forget(user)
-    return Told("good", say("{name} lies in {folder} now. “Bring back” below the pictures returns it.", name=picture.name, folder=place.parent))
+    if desk.states.read(user).only.startswith(ALONE):
+        desk.show(user, only=LOOK, page=0)  # nothing is left of what was shown: on to what else is to be mended
+    words = say("{name} lies in {folder} now. “Bring back” below the pictures returns it.", name=picture.name, folder=place.parent)
+    return Told("good", words, offer={"do": "back", "spot": data.get("spot"), "name": place.name}, offered=say("Bring back"))
 
 
 def do_back(desk: DatasetDesk, user: str, data: Data) -> Told:
@@ -254,7 +257,16 @@ def do_convert(desk: DatasetDesk, user: str, data: Data) -> Told:
     """Turn a caption into UTF-8."""
     kept = convert(desk.caption(user, data), text_of(data, "encoding"))
     desk.looker.forget(user)
-    return Told("good", say("The caption is UTF-8 now. As it was it lies in {path}.", path=kept))
+    offer = {**data, "do": "unconvert", "kept": kept.name}
+    return Told("good", say("The caption is UTF-8 now. As it was it lies in {path}.", path=kept), offer=offer, offered=say("Undo"))
+
+
+def do_unconvert(desk: DatasetDesk, user: str, data: Data) -> Told:
+    """Take the turning of a caption into UTF-8 back."""
+    caption = desk.caption(user, data)
+    unconvert(caption, text_of(data, "kept"), text_of(data, "encoding"))
+    desk.looker.forget(user)
+    return Told("good", say("{name} is as it was.", name=caption.name))
 
 
 VERBS: Mapping[str, Callable[[DatasetDesk, str, Data], Told]] = {
@@ -263,6 +275,7 @@ VERBS: Mapping[str, Callable[[DatasetDesk, str, Data], Told]] = {
     "new": do_new,
     "arrive": do_arrive,
     "from-train": do_from_train,
+    "find": do_find,
     "save": do_save,
     "use": do_use,
     "choose": do_choose,
@@ -286,4 +299,5 @@ VERBS: Mapping[str, Callable[[DatasetDesk, str, Data], Told]] = {
     "aside": do_aside,
     "back": do_back,
     "convert": do_convert,
+    "unconvert": do_unconvert,
 }

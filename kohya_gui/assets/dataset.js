@@ -120,5 +120,9 @@
   });
 
   window.studio.dataset = { does, post, tell, plain };
-  ready(() => whenShown("#ds-work", () => does({ do: "arrive" }), 600));
+  ready(() => whenShown("#ds-work", () => {
+    const at = new URLSearchParams(location.search).get("at") || "";
+    if (at) history.replaceState(null, "", location.pathname);
+    does({ do: "arrive", at });
+  }, 600));
 })();

@@ -10,6 +10,7 @@ from typing import Any
 
 from kohya_gui.configs import Draft
 from kohya_gui.form.keys import keys_of
+from kohya_gui.form.problems import problem_words
 from kohya_gui.markup import Markup, tag
 from kohya_gui.text import Words, retell, say
 from sd_scripts.params.applies import unmet
@@ -41,7 +42,7 @@ def make_marks(draft: Draft, config: Config, problems: Sequence[Problem], *, sec
     by_field: dict[str, list[Any]] = {}
     for problem in sorted(problems, key=lambda problem: problem.severity != "error"):
         if keys.get(problem.field) in drawn:
-            by_field.setdefault(keys[problem.field], [problem.severity, retell(problem.message), retell(problem.fix), bool(problem.mend)])
+            by_field.setdefault(keys[problem.field], [problem.severity, problem_words(problem), retell(problem.fix), bool(problem.mend)])
     changed = {keys[name]: base_words(draft.base_value(name)) for name in draft.changed() if keys[name] in drawn}
     return {
         "script": draft.script,
@@ -50,7 +51,7 @@ def make_marks(draft: Draft, config: Config, problems: Sequence[Problem], *, sec
         "off": {keys[name]: reason for name, reason in off.items() if keys[name] not in changed},
         "changed": changed,
         "sections": {section.id: _section_marks(section, config, by_field, changed) for section in sections},
-        "general": [[p.severity, retell(p.message), retell(p.fix)] for p in problems if keys.get(p.field) not in drawn],
+        "general": [[p.severity, problem_words(p), retell(p.fix)] for p in problems if keys.get(p.field) not in drawn],
         "errors": sum(problem.severity == "error" for problem in problems),
         "warnings": sum(problem.severity == "warning" for problem in problems),
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kohya_gui.chart import Frame, Series, line_chart
 from kohya_gui.form.keys import key_of
+from kohya_gui.form.problems import pictures_link, problem_markup
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.text import Words, count, plural, retell, say, size
 from sd_scripts.errors import ConfigError
@@ -42,7 +43,9 @@ LAYERS = (
 """Parts of a model and sorts of layers, as `LayerRow` calls them."""
 
 
-def plan_panel(config: Config, report: Report, problems: Sequence[Problem], words: Words, *, card_bytes: int | None = None) -> Markup:
+def plan_panel(
+    config: Config, report: Report, problems: Sequence[Problem], words: Words, *, card_bytes: int | None = None, root_path: str = ""
+) -> Markup:
     """All of the panel. `problems` are everything known, the report's among them; `card_bytes` is the memory of the accelerator, if there is one."""
     parts = [
         _model(report),
@@ -51,23 +54,23 @@ def plan_panel(config: Config, report: Report, problems: Sequence[Problem], word
         _memory(report.memory, card_bytes),
         _curve(config, report.plan),
         _timesteps(config, report.plan),
-        problem_list(problems, config.command, words),
+        problem_list(problems, config.command, words, root_path=root_path),
     ]
     return join(tag("h2", say("Plan")), parts)
 
 
-def problem_list(problems: Sequence[Problem], command: Command, words: Words) -> Markup:
+def problem_list(problems: Sequence[Problem], command: Command, words: Words, *, root_path: str = "") -> Markup:
     """Errors, then warnings, each with its fix and a link to its field."""
     errors = [problem for problem in problems if problem.severity == "error"]
     warnings = [problem for problem in problems if problem.severity != "error"]
     if not problems:
         return tag("p", say("No problems found."), class_="verdict good", role="status")
     verdict = f"{plural(len(errors), 'error')}, {plural(len(warnings), 'warning')}"
-    rows = [_problem(problem, command, words) for problem in (*errors, *warnings)]
+    rows = [_problem(problem, command, words, root_path) for problem in (*errors, *warnings)]
     return join(tag("p", verdict, class_=f"verdict {'bad' if errors else 'warn'}", role="status"), tag("ul", rows, class_="problems"))
 
 
-def _problem(problem: Problem, command: Command, words: Words) -> Markup:
+def _problem(problem: Problem, command: Command, words: Words, root_path: str) -> Markup:
     parameter = command.by_name.get(problem.field)
     where = (
         tag("button", words.label(parameter), class_="link", type="button", data_goto=key_of(parameter))
@@ -78,7 +81,8 @@ def _problem(problem: Problem, command: Command, words: Words) -> Markup:
     )
     fix = tag("span", retell(problem.fix), class_="fix") if problem.fix else None
     mend = tag("button", say("Fix it"), class_="link mend", type="button", data_fix=key_of(parameter)) if parameter and problem.mend else None
-    parts = (tag("span", say(problem.severity), class_="visually-hidden"), join(where, " "), retell(problem.message), " ", fix, " ", mend)
+    parts = (tag("span", say(problem.severity), class_="visually-hidden"), join(where, " "), problem_markup(problem), " ", fix, " ", mend)
+    parts = (*parts, " ", pictures_link(problem, root_path))
     return tag("li", *parts, class_=problem.severity)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from kohya_gui.dataset_desk import VIEWS, spot_text
+from kohya_gui.dataset_desk import ALONE, LOOK, VIEWS, spot_text
 from kohya_gui.dataset_fields import BASIC, Field, field_text, fields_of, scope_of, unknown_keys
 from kohya_gui.dataset_fixes import aside_in
 from kohya_gui.dataset_pictures import Picture, SubsetPictures
@@ -19,10 +19,9 @@ from kohya_gui.tabs.dataset_words import captions_address, does, fixes, spaced, 
 from kohya_gui.text import count, say, words
 from sd_scripts.survey.buckets import BucketChoice
 from sd_scripts.survey.dataset_config import PATH_KEYS, Spot
+from sd_scripts.survey.picture_names import stem_of
 
 PER_PAGE = 48
-LOOK = "look"
-"""The filter for pictures that have more than notes."""
 FULL_ENOUGH = 0.5
 
 
@@ -87,6 +86,8 @@ def _pictures(sight: Sight) -> Markup:
 
 
 def _fits(picture: Picture, only: str) -> bool:
+    if only.startswith(ALONE):
+        return stem_of(picture.name) == stem_of(only.removeprefix(ALONE))
     return not only or (picture.needs_look if only == LOOK else any(trouble.kind == only for trouble in picture.troubles))
 
 
@@ -95,6 +96,8 @@ def _filters(pictures: Sequence[Picture], only: str) -> Markup | None:
     look = sum(picture.needs_look for picture in pictures)
     rows = [("", say("All"), len(pictures))] + ([(LOOK, say("To look at"), look)] if look else [])
     rows += [(kind, kind_words(kind), number) for kind, number in kinds.most_common()]
+    if only.startswith(ALONE):
+        rows.append((only, only.removeprefix(ALONE), sum(_fits(picture, only) for picture in pictures)))
     if len(rows) == 1:
         return None
     chips = [
@@ -167,7 +170,8 @@ def _picture(sight: Sight, spot: Spot, found: SubsetPictures, picture: Picture) 
         tag("li", trouble_words(trouble), " ", join(*spaced(fixes(trouble, picture, found, spot=spot, root_path=root))), class_=trouble.severity)
         for trouble in picture.troubles
     ]
-    caption = tag("a", picture.caption or say("no caption"), href=captions_address(picture, root), class_="ds-caption", title=picture.caption)
+    unread = say("caption not UTF-8") if picture.caption_state == "broken" else say("no caption")
+    caption = tag("a", picture.caption or unread, href=captions_address(picture, root), class_="ds-caption", title=picture.caption)
     return tag(
         "li",
         link,

@@ -11,11 +11,12 @@ from kohya_gui.dataset_fields import BASIC, fields_of
 from kohya_gui.dataset_files import is_begun, suggested_file
 from kohya_gui.dataset_looks import Found
 from kohya_gui.dataset_upload import ENDINGS, LIMITS, ZIP
+from kohya_gui.form.problems import problem_markup
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.dataset_sight import Sight, subset_name
 from kohya_gui.tabs.dataset_words import does, spaced
 from kohya_gui.tabs.shell import STROKE
-from kohya_gui.text import count, say
+from kohya_gui.text import count, retell, say
 from sd_scripts.params.dataset_scopes import DATASET_KEYS
 from sd_scripts.params.problem import Problem
 from sd_scripts.survey.dataset_config import Fault, Spot
@@ -158,8 +159,11 @@ def _fault(sight: Sight, fault: Fault) -> Markup:
 
 def _problem(problem: Problem) -> Markup:
     mend = next(((key, value) for key, value in problem.mend if key in DATASET_KEYS and isinstance(value, bool)), None)
-    button = does(say("Fix it"), request={"do": "mend", "key": mend[0], "value": str(mend[1]).lower()}) if mend else None
-    return tag("li", problem.message, " ", tag("span", problem.fix, class_="fix"), " ", button, class_=problem.severity)
+    buttons = [does(say("Fix it"), request={"do": "mend", "key": mend[0], "value": str(mend[1]).lower()})] if mend else []
+    if problem.path:
+        buttons.append(does(say("Show it"), request={"do": "find", "path": problem.path}))
+    fix = tag("span", retell(problem.fix), class_="fix")
+    return tag("li", problem_markup(problem), " ", fix, " ", join(*spaced(buttons)), class_=problem.severity)
 
 
 def _adding(sight: Sight) -> Markup:

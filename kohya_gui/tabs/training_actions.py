@@ -60,7 +60,7 @@ class TrainingActions:
         """The panel beside the form, and the marks of what was found at the paths."""
         config, problems = self.desk.judge(user, self.desk.drafts.read(user))
         report, found = self.desk.survey(config, problems)
-        panel = plan_panel(config, report, found, words(), card_bytes=self._card())
+        panel = plan_panel(config, report, found, words(), card_bytes=self._card(), root_path=self.desk.options.root_path)
         return {"plan": panel, "findings": self._findings(user, config, found, known=problems)}
 
     def step(self, user: str, *, back: bool) -> Answer:
@@ -97,7 +97,7 @@ class TrainingActions:
         report, found = self.desk.survey(config, problems)
         if not self.desk.foreign_paths(config):
             found = list(dict.fromkeys([*found, *preflight(config, runs_dir=self.desk.settings.runs_dir)]))
-        panel = plan_panel(config, report, found, words(), card_bytes=self._card())
+        panel = plan_panel(config, report, found, words(), card_bytes=self._card(), root_path=self.desk.options.root_path)
         errors = sum(problem.severity == "error" for problem in found)
         first = say("1 error to mend before the training can start.")
         several = say("{count} errors to mend before the training can start.", count=count(errors))
@@ -162,7 +162,13 @@ class TrainingActions:
         return min((device.memory_bytes for device in self.desk.executor.machine.devices if device.memory_bytes), default=None)
 
     def _refused(self, problems: Sequence[Problem], config: Config) -> Markup:
-        return tag("div", tag("h2", say("Not started")), problem_list(problems, config.command, words()), class_="card refused", role="alert")
+        return tag(
+            "div",
+            tag("h2", say("Not started")),
+            problem_list(problems, config.command, words(), root_path=self.desk.options.root_path),
+            class_="card refused",
+            role="alert",
+        )
 
 
 def told(tone: str, sentence: str) -> Markup:

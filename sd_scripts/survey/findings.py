@@ -20,10 +20,10 @@ def findings(listing: Listing, looks: Sequence[Look], dataset: Dataset, *, field
     """All problems of one subset. `field` is the option that names its folder."""
     for entry in looks:
         for reason in entry.errors:
-            yield error(field, f"{reason.path}: {reason.message}", reason.fix)
+            yield error(field, f"{reason.path}: {reason.message}", reason.fix, path=reason.path)
     messages = [*_pictures(listing, looks, dataset), *_captions(listing, looks), *_several_lines(listing, looks)]
     for message, fix in messages:
-        yield warning(field, f"{listing.subset.name}: {message}", fix)
+        yield warning(field, f"{listing.subset.name}: {message}", fix, path=listing.subset.image_dir)
     yield from _other_extension(listing, looks)
 
 

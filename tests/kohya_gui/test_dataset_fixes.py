@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kohya_gui.dataset_fixes import ASIDE, BEFORE, aside_in, bring_back, convert, readings, set_aside
+from kohya_gui.dataset_fixes import ASIDE, BEFORE, aside_in, bring_back, convert, readings, set_aside, unconvert
 from sd_scripts.errors import DataError, RunError
 from sd_scripts.survey.picture_names import holds_pictures
 
@@ -102,3 +102,25 @@ def test_a_wrong_encoding_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(DataError):
             convert(caption, encoding)
     assert caption.read_bytes() == before and everything(tmp_path) == ["a.txt"]
+
+
+def test_a_converted_caption_is_taken_back_byte_for_byte(tmp_path: Path) -> None:
+    caption, before = tmp_path / "a.txt", "süße Grüße\r\n".encode("cp1252")
+    caption.write_bytes(before)
+    kept = convert(caption, "cp1252")
+    unconvert(caption, kept.name, "cp1252")
+    assert caption.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_caption_that_was_edited_since_is_not_taken_back(tmp_path: Path) -> None:
+    caption = tmp_path / "a.txt"
+    caption.write_bytes("süß".encode("cp1252"))
+    kept = convert(caption, "cp1252")
+    caption.write_text("mine", "utf-8")
+    with pytest.raises(DataError, match="changed since"):
+        unconvert(caption, kept.name, "cp1252")
+    assert (caption.read_text("utf-8"), kept.read_bytes()) == ("mine", "süß".encode("cp1252"))
+    for name, encoding in ((kept.name, "no such"), ("../a.txt", "cp1252"), ("gone", "cp1252")):
+        with pytest.raises(DataError, match="not there any more"):
+            unconvert(caption, name, encoding)

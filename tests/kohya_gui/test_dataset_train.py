@@ -95,8 +95,8 @@ def test_what_was_made_here_is_not_replaced_unasked(desk: DatasetDesk, tmp_path:
     answer(desk, USER, {"do": "add", "path": str(mine)})
     give(desk, train_data_dir=str(theirs))
     said = arrive(desk)
-    assert (said.tone, said.offer, folders(desk)) == ("warn", "from-train", ["mine"])
-    answer(desk, USER, {"do": said.offer})
+    assert (said.tone, folders(desk)) == ("warn", ["mine"])
+    answer(desk, USER, said.offer)
     assert folders(desk) == ["theirs"]
     answer(desk, USER, {"do": "undo"})
     assert folders(desk) == ["mine"]
@@ -188,3 +188,16 @@ def test_the_file_means_what_the_folders_meant(tmp_path: Path, given: Mapping[st
     reading = read_document(begun_from_form(config, Roots((tmp_path,))).data(), config_for(config, "x.toml"))
     assert reading.faults == ()
     assert reading.blueprint.datasets == meant.datasets
+
+
+@pytest.mark.parametrize("name", ["b.png", "b.txt"])
+def test_a_link_leads_to_the_picture_alone(desk: DatasetDesk, tmp_path: Path, name: str) -> None:
+    pictures(tmp_path / "img" / "3_cat", "a.png")
+    folder = pictures(tmp_path / "img" / "4_dog", "b.png", "c.png")
+    give(desk, train_data_dir=str(tmp_path / "img"))
+    assert answer(desk, USER, {"do": "arrive", "at": str(folder / name)}).sentence == ""
+    state = desk.states.read(USER)
+    assert (state.chosen, state.view, state.only) == ((0, 1), "pictures", f"={name}")
+    answer(desk, USER, {"do": "arrive", "at": str(folder)})
+    assert desk.states.read(USER).only == ""
+    assert "in none of the folders" in answer(desk, USER, {"do": "find", "path": "/elsewhere/a.png"}).sentence
