@@ -107,6 +107,11 @@ class Stock:
         return self._written("config.toml", "noise_offset = 0.2\n")
 
     @cached_property
+    def tracker_settings(self) -> Path:
+        """A file that tells TensorBoard how its files are to end."""
+        return self._written("trackers.toml", "[tensorboard]\nfilename_suffix = '.own'\n")
+
+    @cached_property
     def prompts(self) -> Path:
         """A prompt file with one small picture in it."""
         return self._written("prompts.txt", "a cat --w 64 --h 64 --s 2 --d 1\n")

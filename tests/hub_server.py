@@ -20,21 +20,25 @@ REVISION = "0" * 40
 class Hub:
     """What a server holds, and how it behaves.
 
-    `files` by "owner/name/path", `repos` with the words they were made with, `tokens` that requests came with; `fail` uploads are refused with 500.
+    `files` by "owner/name/path", `kinds` of repositories that were sent files ("models", "datasets"), `repos` with the words they were made with,
+    `tokens` that requests came with; `fail` uploads are refused with 500, and none is taken in while `open` is not set.
     """
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
+    kinds: set[str] = field(default_factory=set)
     repos: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
     fail: int = 0
     refuse: bool = False
+    open: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
 def running_hub() -> Generator[Hub]:
     """A server on a free port of this machine, for as long as the block lasts."""
     hub = Hub()
+    hub.open.set()
 
     class Answers(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -68,6 +72,8 @@ def running_hub() -> Generator[Hub]:
             if "/preupload/" in path:
                 names = [file["path"] for file in json.loads(body)["files"]]
                 return self.answer(200, {"files": [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]})
+            hub.open.wait(20)
+            hub.kinds.add(path.split("/")[2])
             if hub.fail:
                 hub.fail -= 1
                 return self.answer(500, {"error": "the disk is full"})

@@ -6,6 +6,7 @@ Each is tried with one of the scripts that take it, by turns; `-m large` tries e
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -115,6 +116,13 @@ def test_every_option_is_in_one_list() -> None:
     assert trained - EXEMPT.keys() == ROWS.keys()
     assert trained >= EXEMPT.keys() and not EXEMPT.keys() & ROWS.keys()
     assert launched - {"multi_gpu"} == LAUNCH.keys()
+
+
+@pytest.mark.parametrize("name", EXEMPT)
+def test_an_option_without_a_row_has_its_proof_in_the_test_that_is_named(name: str) -> None:
+    (file,) = re.findall(r"[\w/]*test_\w+\.py", EXEMPT[name])
+    (path,) = Path(__file__).parent.rglob(file)
+    assert re.search(rf"\b{name}\b", path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize(("script", "name"), by_turns())

@@ -12,7 +12,9 @@ import tiny_runs
 from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import events, report_to, train
+from torch.utils.data import DataLoader
 
+from sd_scripts.library.data import loader
 from sd_scripts.library.weights_file import read_weights, sha256_of
 from sd_scripts.params.events import NOTE_FILE
 
@@ -88,12 +90,15 @@ def test_checkpointing_changes_memory_and_not_the_result(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_loader_workers_change_nothing_in_the_result(workers, tmp_path):
+def test_loader_workers_change_nothing_in_the_result(workers, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(loader, "DataLoader", lambda *given, **more: started.append(more["num_workers"]) or DataLoader(*given, **more))
     options = {"shuffle_caption": True, "flip_aug": True, "random_crop": True, "color_aug": True, "network_dropout": 0.2}
     train(tmp_path, output_name="none", **options)
     train(tmp_path, output_name="some", max_data_loader_n_workers=workers, **options)
     none, some = (read_weights(tmp_path / "out" / f"{name}.safetensors")[0] for name in ("none", "some"))
     assert all(none[key].equal(some[key]) for key in none)
+    assert set(started) == {0, min(workers, loader.worker_count(workers, processes=1))}
 
 
 def test_previews_disturb_nothing(tmp_path, run_dir):

@@ -36,7 +36,10 @@ class HalfScaler(torch.amp.GradScaler):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where this process runs: its `rank` among `processes`, its `device`, the dtype of frozen weights, the loss scaler (fp16 alone)."""
+    """Where this process runs: its `rank` among `processes`, its `device`, the dtype of frozen weights, the loss scaler (fp16 alone).
+
+    `patience` is how long processes wait for each other; None: as long as torch has it.
+    """
 
     accelerator: Accelerator
     device: torch.device
@@ -44,6 +47,7 @@ class Runtime:
     rank: int
     processes: int
     scaler: torch.amp.GradScaler | None
+    patience: datetime.timedelta | None = None
 
     @property
     def is_main(self) -> bool:
@@ -71,11 +75,15 @@ class Runtime:
         """Every process's value, on all of them. Goes through main memory, whatever the device."""
         if self.processes == 1:
             return [value]
-        group = dist.new_group(backend="gloo")
+        group = self.group_in_memory()
         values: list[Any] = [None] * self.processes
         dist.all_gather_object(values, value, group=group)
         dist.destroy_process_group(group)
         return values
+
+    def group_in_memory(self) -> Any:
+        """A group of all processes that talk through main memory. It would wait as long as torch likes unless it is told."""
+        return dist.new_group(backend="gloo", timeout=self.patience)
 
     def summed(self, numbers: Tensor) -> Tensor:
         """`numbers` added up over all processes, on all of them."""
@@ -135,13 +143,14 @@ def _messages(grads: Sequence[Tensor]) -> Generator[list[Tensor]]:
 def start_runtime(config: Config) -> Runtime:
     """Join the other processes and find the device."""
     minutes = config[Distributed].ddp_timeout
-    handlers: list[KwargsHandler] = [InitProcessGroupKwargs(timeout=datetime.timedelta(minutes=minutes))] if minutes else []
+    patience = datetime.timedelta(minutes=minutes) if minutes else None
+    handlers: list[KwargsHandler] = [InitProcessGroupKwargs(timeout=patience)] if patience else []
     precision = config[Precision].mixed_precision
     # accelerate refuses fp16 without a GPU, and nothing here is `prepare`d: mixed precision and the loss scaler are our own.
     accelerator = Accelerator(mixed_precision="no", kwargs_handlers=handlers)
     device = accelerator.device
     scaler = HalfScaler(device.type) if precision == "fp16" else None
-    return Runtime(accelerator, device, DTYPES[precision], accelerator.process_index, accelerator.num_processes, scaler)
+    return Runtime(accelerator, device, DTYPES[precision], accelerator.process_index, accelerator.num_processes, scaler, patience)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Uploads:
     options: HuggingFace
     report: Report
     api: Any
-    pauses_s: Sequence[float] = PAUSES_S
+    pauses_s: Sequence[float]
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="upload"))
     _running: dict[Path, Future[str]] = field(default_factory=dict)
     _failed: list[Path] = field(default_factory=list)
@@ -121,7 +121,7 @@ def open_uploads(config: Config, report: Report) -> Uploads | None:
             raise ConfigError("huggingface_repo_id", f"The repository cannot be used: {first_line(error)}.", fix=fix) from error
     except (OSError, HTTPError) as error:
         report.warn("upload", f"Hugging Face cannot be reached: {first_line(error)}.", "Uploads are tried all the same.")
-    return Uploads(options, report, api)
+    return Uploads(options, report, api, PAUSES_S)
 
 
 def with_fetched_state(config: Config) -> Config:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.diffusion.draws import Draws
+from sd_scripts.library.families import source
 from sd_scripts.library.families.base import Conditions, Noised
 from sd_scripts.library.families.clip import EOS, caption_chunks
 from sd_scripts.library.families.ldm.config import unet_config
@@ -170,8 +171,13 @@ def test_latents_have_sdxls_scale(sdxl):
     torch.testing.assert_close(latents, mean * 0.13025)
 
 
-def test_reading_without_mapping_gives_the_same_weights(tiny, sdxl):
+def test_reading_without_mapping_gives_the_same_weights(tiny, sdxl, monkeypatch):
+    plain, bytes_read = source._Read.tensor, []
+    monkeypatch.setattr(source._Read, "tensor", lambda self, key: bytes_read.append(key) or plain(self, key))
+    load_sdxl(tiny)
+    assert bytes_read == []
     read = load_sdxl(tiny, disable_mmap_load_safetensors=True)
+    assert len(bytes_read) > 400
     for name, module in sdxl.parts.modules.items():
         for ours, theirs in zip(read.parts.modules[name].state_dict().values(), module.state_dict().values(), strict=True):
             assert torch.equal(ours, theirs)

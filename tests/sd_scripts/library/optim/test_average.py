@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from sd_scripts.library.optim.average import WeightAverage
+from sd_scripts.library.training.session import _average
+from sd_scripts.params.averaging import Averaging
+from sd_scripts.params.commands import command
+from sd_scripts.params.config import make_config
 
 
 def parameters(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
@@ -57,6 +63,15 @@ def test_it_is_shown_and_hidden_without_a_trace(dtype, on_cpu):
         average.hide()
         assert all(torch.equal(weight, before) for weight, before in zip(weights, trained, strict=True))
     assert all(torch.equal(now, before) for now, before in zip(average.state_dict()["averages"], state, strict=True))
+
+
+def test_averages_lie_beside_the_weights_or_with_ema_cpu_only_in_main_memory():
+    """Seen by weights that have a place and no numbers: averages can lie beside them, but cannot be brought anywhere else."""
+    weights = SimpleNamespace(trainable=lambda: [nn.Parameter(torch.zeros(2, device="meta"))])
+    beside, in_memory = (make_config(command("train_network"), {"ema_decay": 0.9, "ema_cpu_only": on})[Averaging] for on in (False, True))
+    assert _average(beside, weights) is not None
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        _average(in_memory, weights)
 
 
 def test_small_changes_of_half_weights_are_not_lost():

@@ -27,7 +27,7 @@ def graphs():
 
     torch._dynamo.reset()
     counters.clear()
-    yield lambda: counters["stats"]["unique_graphs"]
+    yield lambda kind="stats", name="unique_graphs": counters[kind][name]
     torch._dynamo.reset()
 
 
@@ -38,6 +38,7 @@ def test_compiled_blocks_train_the_same_weights(tmp_path, graphs, way):
     assert graphs() == 0
     assert train(tmp_path, output_name="compiled", max_train_steps=2, torch_compile=True, **WAYS[way]) == 0
     assert graphs() > 0
+    assert bool(graphs("aot_autograd", "total")) == (WAYS[way]["dynamo_backend"] == "aot_eager")  # the backend asked for is the one that compiled
     plain, compiled = (read_weights(tmp_path / "out" / f"{name}.safetensors")[0] for name in ("plain", "compiled"))
     assert max((plain[key] - compiled[key]).abs().max().item() for key in plain) < 1e-3
 

@@ -69,3 +69,11 @@ def test_a_training_ends_with_the_same_weights(tmp_path, given):
     assert max((plain[key] - other[key]).abs().max().item() for key in plain) < 1e-4
     if "cpu_offload_checkpointing" in given:
         assert all(plain[key].equal(other[key]) for key in plain)
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_a_training_moves_activations_where_it_is_told_to(tmp_path, monkeypatch, offload):
+    moved, move = [], recompute._to_main_memory
+    monkeypatch.setattr(recompute, "_to_main_memory", lambda tensor: moved.append(tensor.numel()) or move(tensor))
+    assert train(tmp_path, gradient_checkpointing=True, cpu_offload_checkpointing=offload, max_train_steps=1) == 0
+    assert bool(moved) == offload

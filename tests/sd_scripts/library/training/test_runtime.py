@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import torch
+import torch.distributed as dist
+from tiny_runs import free_port, fresh_process
 
 from sd_scripts.library.training import runtime as machine
 from sd_scripts.library.training.runtime import LateNumber, start_runtime
@@ -39,6 +43,30 @@ def test_a_process_alone_has_nothing_to_exchange():
     here = runtime()
     assert here.agreed(5) == 5 and here.gathered("x") == ["x"]
     assert here.sum_gradients([], torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("given", "minutes"), [({}, 30), ({"ddp_timeout": 7}, 7), ({"ddp_timeout": 600}, 600)])
+def test_processes_wait_for_each_other_as_long_as_they_are_told(monkeypatch, given, minutes):
+    """What torch's groups were made with, of a training with one process that a launcher has started: 30 minutes are torch's own for gloo."""
+    started = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    fresh_process()
+    try:
+        here = runtime(**given)
+        groups = [dist.group.WORLD, here.group_in_memory()]
+        assert [group._get_backend(torch.device("cpu")).options._timeout for group in groups] == [timedelta(minutes=minutes)] * 2
+    finally:
+        dist.destroy_process_group()
+        fresh_process()
 
 
 def test_a_late_number_is_what_it_was_when_asked_for():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hub_server import Hub, running_hub
@@ -19,6 +21,12 @@ from sd_scripts.params.config import Config, make_config
 
 TOKEN = "hf_averysecrettoken"
 REPO = {"huggingface_repo_id": "me/cats", "huggingface_path_in_repo": "runs/one"}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch) -> None:
+    """The library tries again at once where it would wait a quarter of a minute."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
 
 
 @pytest.fixture
@@ -70,6 +78,36 @@ def test_states_stay_here_unless_they_are_wanted_there(tmp_path, hub):
 def test_a_public_repository_is_made_only_where_it_is_asked_for(hub):
     open_uploads(config(huggingface_repo_visibility="public"), Report(None))
     assert hub.repos["me/cats"]["visibility"] == "public"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [({}, "models"), ({"huggingface_repo_type": "model"}, "models"), ({"huggingface_repo_type": "dataset"}, "datasets")]
+)
+def test_files_go_to_a_repository_of_the_kind_asked_for(tmp_path, hub, given, kind):
+    sending = open_uploads(config(**given), Report(None))
+    (tmp_path / "cat.safetensors").write_bytes(b"weights")
+    assert sending is not None
+    sending.send(tmp_path / "cat.safetensors")
+    sending.finish()
+    assert hub.kinds == {kind} and list(hub.files) == ["me/cats/runs/one/cat.safetensors"]
+    assert f"{hub.repos['me/cats'].get('type') or 'model'}s" == kind
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["at-once", "async"])
+def test_training_goes_on_during_an_async_upload_alone(tmp_path, hub, alone):
+    """The server takes nothing in until it is opened."""
+    (tmp_path / "cat.safetensors").write_bytes(b"weights")
+    sending = open_uploads(config(async_upload=alone), Report(None))
+    assert sending is not None
+    hub.open.clear()
+    training = threading.Thread(target=sending.send, args=(tmp_path / "cat.safetensors",))
+    training.start()
+    training.join(0.5 if not alone else 10)
+    assert (training.is_alive(), hub.files) == (not alone, {})
+    hub.open.set()
+    training.join(10)
+    sending.finish()
+    assert list(hub.files) == ["me/cats/runs/one/cat.safetensors"]
 
 
 @pytest.mark.parametrize("way", [{}, {"async_upload": True}], ids=["at-once", "async"])
