@@ -29,7 +29,7 @@ from kohya_gui.tabs.dataset_sight import make_sight
 from kohya_gui.tabs.dataset_words import does
 from kohya_gui.tabs.desk import LOCAL_USER, Desk
 from kohya_gui.tabs.training_actions import told
-from kohya_gui.text import say
+from kohya_gui.text import error_words, say
 from sd_scripts.errors import DataError, TrainingError
 
 FOLDER = ".datasets"
@@ -62,7 +62,7 @@ def add_dataset_routes(app: FastAPI, desk: Desk) -> None:
                 received = await _received(transfer, name, request)
                 transfer.kept += received.kept
         except TrainingError as failed:
-            return JSONResponse({"told": told("bad", str(failed)), "failed": True}, headers=NEVER)
+            return JSONResponse({"told": told("bad", error_words(failed)), "failed": True}, headers=NEVER)
         return JSONResponse({"kept": len(received.kept), "left": received.left}, headers=NEVER)
 
     @app.post("/dataset/{verb}")

@@ -10,7 +10,7 @@ from kohya_gui.configs import Draft
 from kohya_gui.dataset_desk import ALONE, QUIET, Data, DatasetDesk, Told, text_of
 from kohya_gui.dataset_files import begun_from_form, is_begun, opened
 from kohya_gui.dataset_state import Edition, State
-from kohya_gui.text import say
+from kohya_gui.text import retell, say
 from sd_scripts.errors import TrainingError
 from sd_scripts.params.config import Config
 from sd_scripts.survey.dataset_config import REPLACED
@@ -61,7 +61,8 @@ def _arrived(desk: DatasetDesk, user: str) -> Told:
     try:
         edition = edition_of(desk, config)
     except TrainingError as failed:
-        return Told("warn", say("What the Train page trains on cannot be shown. {reason}", reason=f"{failed.message} {failed.fix}".strip()))
+        reason = f"{retell(failed.message)} {retell(failed.fix)}".strip()
+        return Told("warn", say("What the Train page trains on cannot be shown. {reason}", reason=reason))
     if is_begun(state.document) or state.past:
         desk.replace(user, edition)
     else:

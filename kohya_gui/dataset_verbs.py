@@ -12,7 +12,7 @@ from kohya_gui.dataset_fixes import bring_back, convert, set_aside, unconvert
 from kohya_gui.dataset_state import Edition
 from kohya_gui.dataset_train import do_arrive, do_find, do_from_train, do_use, note_trained
 from kohya_gui.dataset_upload import remove_empty_folders, subsets_in
-from kohya_gui.text import count, say
+from kohya_gui.text import count, retell, say
 from sd_scripts.errors import ConfigError, DataError
 from sd_scripts.params.dataset_scopes import DATASET_KEYS
 from sd_scripts.survey.dataset_config import PATH_KEYS
@@ -97,7 +97,7 @@ def do_set(desk: DatasetDesk, user: str, data: Data) -> Told:
         if value is not None and key in PATH_KEYS:
             desk.roots().resolve(str(value))
     except (ConfigError, DataError) as refused:
-        desk.wrong[user][spot, key] = Wrong(text, f"{refused.message} {refused.fix}".strip())
+        desk.wrong[user][spot, key] = Wrong(text, f"{retell(refused.message)} {retell(refused.fix)}".strip())
         return QUIET
     desk.wrong[user].pop((spot, key), None)
     desk.edit(user, lambda document: document.with_value(spot, key, value), typing=f"{spot} {key}")

@@ -11,6 +11,7 @@ from kohya_gui.dataset_fields import BASIC, fields_of
 from kohya_gui.dataset_files import is_begun, suggested_file
 from kohya_gui.dataset_looks import Found
 from kohya_gui.dataset_upload import ENDINGS, LIMITS, ZIP
+from kohya_gui.form.plan import formula_words
 from kohya_gui.form.problems import problem_markup
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.dataset_sight import Sight, subset_name
@@ -106,10 +107,10 @@ def _plan(sight: Sight) -> Markup | None:
         return None
     found, job = sight.found, sight.job
     if found is None and job.wrong:
-        return tag("section", tag("h2", say("Plan")), tag("p", say(job.wrong), class_="told bad"), class_="card ds-plan")
+        return tag("section", tag("h2", say("Plan")), tag("p", retell(job.wrong), class_="told bad"), class_="card ds-plan")
     if found is None:
         return tag("section", tag("h2", say("Plan")), _progress(sight), class_="card ds-plan")
-    steps = tag("ol", [tag("li", line) for line in found.plan.formula()], class_="formula num", aria_label=say("Steps")) if found.plan else None
+    steps = tag("ol", [tag("li", line) for line in formula_words(found.plan)], class_="formula num", aria_label=say("Steps")) if found.plan else None
     if found.plan and not found.plan.total_steps:
         steps = tag("p", say("No step yet: none of the pictures can be used."), class_="soft")
     missing = None if found.plan else tag("p", say("A training would refuse this dataset as it is."), class_="told bad small")
@@ -154,7 +155,8 @@ def _fault(sight: Sight, fault: Fault) -> Markup:
     if sight.state.document.has(fault.spot):
         request = {"do": "choose", "spot": spot_text(fault.spot), "view": "options"}
         buttons.append(does(say("Show it"), request=request, data_focus=fault.key))
-    return tag("li", fault.error.message, " ", tag("span", fault.error.fix, class_="fix"), " ", join(*spaced(buttons)), class_="error")
+    fix = tag("span", retell(fault.error.fix), class_="fix")
+    return tag("li", retell(fault.error.message), " ", fix, " ", join(*spaced(buttons)), class_="error")
 
 
 def _problem(problem: Problem) -> Markup:
@@ -284,7 +286,7 @@ def _counts(sight: Sight, spot: Spot) -> Markup:
     fault = next((row for row in found.faults if row.spot == spot and spot not in found.subsets), None)
     unused = next((reason for place, reason in found.reading.unused if place == spot), "")
     if fault is not None or unused:
-        words = fault.error.message.partition(": ")[2] or fault.error.message if fault else say("Not used: {reason}", reason=unused)
+        words = retell(fault.error.message.partition(": ")[2] or fault.error.message) if fault else say("Not used: {reason}", reason=retell(unused))
         return tag("p", words, class_=f"told small {'bad' if fault else 'warn'}")
     subset = found.subsets.get(spot)
     if subset is None:

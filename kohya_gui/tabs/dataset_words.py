@@ -9,7 +9,7 @@ from urllib.parse import quote
 from kohya_gui.dataset_desk import spot_text
 from kohya_gui.dataset_pictures import Picture, SubsetPictures, Trouble
 from kohya_gui.markup import Child, Markup, tag
-from kohya_gui.text import say
+from kohya_gui.text import retell, say
 from sd_scripts.survey.dataset_config import Spot
 from sd_scripts.survey.folders import class_tokens_of, repeats_of
 
@@ -30,9 +30,9 @@ def trouble_words(trouble: Trouble) -> str:
     """What is wrong, in one sentence."""
     detail = trouble.detail
     sentences = {
-        "unreadable": lambda: say("Cannot be read: {reason}", reason=detail),
+        "unreadable": lambda: say("Cannot be read: {reason}", reason=retell(detail)),
         "encoding": lambda: say("The caption {name} is not UTF-8.", name=detail),
-        "mask": lambda: detail,
+        "mask": lambda: retell(detail),
         "no mask": lambda: say("It has no mask."),
         "no caption": lambda: say("It has no caption."),
         "blank caption": lambda: say("Its caption is empty."),
