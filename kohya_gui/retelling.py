@@ -13,14 +13,38 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+LONGEST = 2000
+"""Letters of a text that is looked at; what is longer is a program's output and no sentence."""
+ENOUGH, ENOUGH_IN_FRONT = 12, 8
+"""Letters of its own, or in front, from which on a template is taken at its word. Below, as in "{0} is not {1}.", other sentences might look like it:
+there a value with blanks must look like one."""
+_OF_VALUES = re.compile(r"^[\W\d]|[/\\]")
+_ENDS_OF_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z0-9“])")
+
 
 class _Known(NamedTuple):
-    """One template: its longest piece of plain text, by which most texts are told apart at once, and what is said in its place."""
+    """One template: the pieces of plain text in it, by which most texts are told apart at once, and what is said in its place."""
 
-    piece: str
+    pieces: tuple[str, ...]
     pattern: re.Pattern[str]
     told: str
-    letters: int
+
+    @property
+    def letters(self) -> int:
+        """How much it says in words of its own."""
+        return sum(letter.isalpha() for piece in self.pieces for letter in piece)
+
+    @property
+    def _is_telling(self) -> bool:
+        return self.letters >= ENOUGH or sum(map(str.isalpha, self.pieces[0])) >= ENOUGH_IN_FRONT
+
+    def match(self, text: str) -> re.Match[str] | None:
+        """The values, where `text` is this sentence."""
+        if not (text.startswith(self.pieces[0]) and text.endswith(self.pieces[-1]) and all(piece in text for piece in self.pieces)):
+            return None
+        found = self.pattern.fullmatch(text)
+        plain = found is None or self._is_telling or all(" " not in value or _OF_VALUES.search(value) for value in found.groups())
+        return found if plain else None
 
 
 @dataclass(frozen=True)
@@ -33,15 +57,22 @@ class Retelling:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, text: str) -> str:
-        """`text` in this language; a value that is such a sentence is retold as well."""
+        """`text` in this language; a value that is such a sentence is retold as well. Several sentences are retold if each of them can be."""
+        told = self._one(text)
+        if told is None and len(text) <= LONGEST:
+            parts = [self._one(part) for part in _ENDS_OF_SENTENCES.split(text)]
+            told = "".join(f"{part} " if part.isascii() or part[-1] in ".?!" else part for part in parts if part).strip() if all(parts) else None
+        return text if told is None else told
+
+    def _one(self, text: str) -> str | None:
         exactly = self.sentences.get(text) or (self.words.get(text) if " " in text else None)
-        if exactly:
+        if exactly or not text or len(text) > LONGEST:
             return exactly
         for known in self._known:
-            found = known.pattern.fullmatch(text) if known.piece in text else None
+            found = known.match(text)
             if found is not None:
                 return self._filled(known.told, found.groupdict(), text)
-        return text
+        return None
 
     @cached_property
     def _known(self) -> tuple[_Known, ...]:
@@ -56,15 +87,16 @@ class Retelling:
 
 
 def has_places(text: str) -> bool:
-    """Whether a text is a template; one without values may have braces of its own."""
+    """Whether a text is a template with places such as {0} or {state}; one without values may have braces of its own."""
     try:
-        return any(name is not None for _, name, _, _ in string.Formatter().parse(text))
+        names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
     except ValueError:
         return False
+    return bool(names) and all(name.isdecimal() or name.isidentifier() for name in names)
 
 
 def _known(english: str, told: str) -> _Known:
-    pieces, pattern, seen = [""], "", set[str]()
+    pieces, pattern, seen, name = list[str](), "", set[str](), None
     for piece, name, _, _ in string.Formatter().parse(english):
         pieces.append(piece)
         pattern += re.escape(piece)
@@ -72,4 +104,4 @@ def _known(english: str, told: str) -> _Known:
             group = f"_{name}" if name.isdecimal() else name  # groups of a pattern have names
             pattern += f"(?P={group})" if name in seen else f"(?P<{group}>.*?)"
             seen.add(name)
-    return _Known(max(pieces, key=len), re.compile(pattern, re.DOTALL), told, sum(map(len, pieces)))
+    return _Known((*pieces, "") if name is not None else tuple(pieces), re.compile(pattern, re.DOTALL), told)

@@ -12,13 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
+TRAINERS = HERE.parent / "sd_scripts"
+OF_TRAINERS = ("params", "survey", "library")
+"""Packages of the trainers whose findings and errors pages show."""
+ENGLISH_ONLY = ("cli", "help", "lycoris", "migrate", "network", "targets")
+"""Of these, modules and folders, or the first part of their names, that speak English only: command lines, what became of an import, adapters."""
 IN_A_TERMINAL = ("__init__", "__main__", "app", "catalogue", "follow", "gate", "login", "report", "sentences", "share", "text", "verbs")
 """Modules, or the first part of their names, whose sentences are read in a terminal or by programs."""
 SPEAKING = ("form", "sections", "tabs")
 """Packages that speak through `say`; what they refuse is written in English all the same, since it is an error like any other."""
 _FINDING = ("error", "warning", "Problem")
-_APART = ("say", "_said")
-"""What is said is in the catalogue already; `_said` is what config.toml.example says of itself."""
+_APART = ("say", "_said", "param", "phrase", "counted")
+"""What is said is in the catalogue already, as are the labels and helps of options; `_said` is what config.toml.example says of itself."""
 _BEGINS, _ENDS, _ONE_WORD = re.compile(r"[“\"'({]?[A-Z{]"), re.compile(r"[.?!…:][”\"')]?$"), re.compile(r"[A-Z][a-z]+\.")
 
 
@@ -29,6 +34,9 @@ def sentences() -> Iterator[str]:
         if place.parts[0].partition(".")[0].partition("_")[0] in IN_A_TERMINAL or "routes" in place.stem:
             continue
         yield from sentences_of(ast.parse(path.read_text("utf-8")), refusals_only=place.parts[0] in SPEAKING)
+    for path in sorted(path for package in OF_TRAINERS for path in (TRAINERS / package).rglob("*.py")):
+        if not any(part.partition(".")[0].partition("_")[0] in ENGLISH_ONLY for part in path.relative_to(TRAINERS).parts):
+            yield from sentences_of(ast.parse(path.read_text("utf-8")))
 
 
 def sentences_of(tree: ast.Module, *, refusals_only: bool = False) -> Iterator[str]:
@@ -61,6 +69,8 @@ def template_of(node: ast.AST) -> str | None:
 
 def is_sentence(text: str) -> bool:
     """Whether it reads like one: from a capital letter or a value to a full stop, with a blank in it or one plain word."""
+    if not re.search(r"[A-Za-z]{2}", re.sub(r"\{\w*\}", "", text)):
+        return False
     return (" " in text.strip() or bool(_ONE_WORD.fullmatch(text))) and bool(_BEGINS.match(text)) and bool(_ENDS.search(text))
 
 
@@ -86,4 +96,4 @@ def _left_out(tree: ast.Module) -> Iterator[ast.AST]:
         elif isinstance(node, ast.JoinedStr):
             yield from (part for part in ast.walk(node) if part is not node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _APART and node.args:
-            yield from ast.walk(node.args[0])
+            yield from (part for argument in (*node.args, *(keyword.value for keyword in node.keywords)) for part in ast.walk(argument))
