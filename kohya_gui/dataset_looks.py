@@ -24,7 +24,7 @@ from sd_scripts.survey.masks import mask_problems
 from sd_scripts.survey.picture_folder import Listing, Look
 from sd_scripts.survey.plan import BucketCount, Plan, make_plan
 
-EXAMPLES = 5
+EXAMPLES = 4
 """Pictures that are shown of a bucket."""
 
 

@@ -35,7 +35,8 @@ def add_picture_routes(app: FastAPI, desk: Desk) -> None:
         try:
             kept = thumbs.get(resolved, size)
         except DataError as failed:
-            return PlainTextResponse(str(failed), status_code=404)
+            # A damaged picture is nothing that is missing: pages show it as one without a preview, and no browser complains.
+            return Response(status_code=204) if resolved.is_file() else PlainTextResponse(str(failed), status_code=404)
         except RunError as failed:
             return PlainTextResponse(str(failed), status_code=507)
         return FileResponse(kept, media_type="image/jpeg", headers={"cache-control": KEPT if v else ASKED})

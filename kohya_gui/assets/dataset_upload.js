@@ -15,13 +15,13 @@
   document.addEventListener("dragover", (event) => {
     if (!overDrop(event)) return;
     event.preventDefault();
-    $("#ds-drop")?.classList.add("is-over");
+    document.body.classList.add("is-dropping");
   });
-  document.addEventListener("dragleave", (event) => event.relatedTarget || $("#ds-drop")?.classList.remove("is-over"));
+  document.addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("is-dropping"));
   document.addEventListener("drop", async (event) => {
     if (!overDrop(event)) return;
     event.preventDefault();
-    $("#ds-drop")?.classList.remove("is-over");
+    document.body.classList.remove("is-dropping");
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const plainFiles = [...event.dataTransfer.files].map((file) => [file.name, file]);
     let files;

@@ -39,13 +39,16 @@
   function show(link) {
     let box = $("#picture");
     if (!box) {
-      box = el("dialog", { id: "picture", "aria-label": say("Sample picture"), onclick: () => box.close() }, el("img"), el("p", { class: "small words", role: "status" }));
+      box = el("dialog", { id: "picture", "aria-label": say("Sample picture"), onclick: () => box.close() }, el("span", { class: "frame" }, el("img"), el("i", { "aria-hidden": "true" })), el("p", { class: "small words", role: "status" }));
       box.append(el("p", { class: "small soft hint" }, say("Arrow keys show the other pictures.")), el("button", { type: "button", class: "button" }, say("Close")));
       document.body.append(box);
     }
     shown = link;
     $("img", box).src = link.href;
     $("img", box).alt = $(".words", box).textContent = link.dataset.caption;
+    // What a training cuts away of a picture is dim here as well.
+    $(".frame", box).classList.toggle("is-cut", Boolean(link.dataset.cut));
+    $(".frame i", box).style.inset = link.dataset.cut || "";
     $(".hint", box).hidden = !["ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp"].some((key) => near(link, key));
     if (!box.open) box.showModal();
   }

@@ -65,9 +65,14 @@ def problem_list(problems: Sequence[Problem], command: Command, words: Words, *,
     warnings = [problem for problem in problems if problem.severity != "error"]
     if not problems:
         return tag("p", say("No problems found."), class_="verdict good", role="status")
-    verdict = f"{plural(len(errors), 'error')}, {plural(len(warnings), 'warning')}"
+    verdict = verdict_words(len(errors), len(warnings))
     rows = [_problem(problem, command, words, root_path) for problem in (*errors, *warnings)]
     return join(tag("p", verdict, class_=f"verdict {'bad' if errors else 'warn'}", role="status"), tag("ul", rows, class_="problems"))
+
+
+def verdict_words(errors: int, warnings: int) -> str:
+    """How much is wrong."""
+    return f"{plural(errors, 'error')}, {plural(warnings, 'warning')}"
 
 
 def _problem(problem: Problem, command: Command, words: Words, root_path: str) -> Markup:

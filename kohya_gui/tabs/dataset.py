@@ -24,9 +24,10 @@ def _page() -> Markup:
     # Outside of what is drawn anew: an element that goes while its file dialogue is open never hears what was chosen.
     hidden: dict[str, str | bool] = {"type": "file", "multiple": True, "class_": "visually-hidden", "tabindex": "-1", "aria_hidden": "true"}
     picks = join(tag("input", id="ds-files", **hidden), tag("input", id="ds-tree", webkitdirectory=True, **hidden))
+    hint = tag("p", say("Drop pictures, folders or a zip here"), id="ds-hint", aria_hidden="true")
     upload = tag("div", id="ds-upload", class_="card", hidden=True)
     work = tag("div", tag("div", id="ds-side"), tag("section", tag("p", say("Looking…"), class_="soft"), id="ds-main"), id="ds-work")
-    return join(title, picks, upload, told, tag("div", id="ds-bar", class_="card"), work)
+    return join(title, picks, hint, upload, told, tag("div", id="ds-bar", class_="card"), work)
 
 
 def parts(sight: Sight) -> dict[str, str]:

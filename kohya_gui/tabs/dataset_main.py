@@ -23,6 +23,8 @@ from sd_scripts.survey.picture_names import stem_of
 
 PER_PAGE = 48
 FULL_ENOUGH = 0.5
+EXAMPLE = (44, 36)
+"""Pixels that an example of a bucket may take."""
 
 
 def main(sight: Sight) -> Markup:
@@ -162,10 +164,7 @@ def _picture(sight: Sight, spot: Spot, found: SubsetPictures, picture: Picture) 
     image = tag("img", src=thumb_address(picture.path, root_path=root), alt="", loading="lazy", decoding="async")
     link: Markup | None = tag("span", say("No preview"), class_="none")
     if picture.size is not None:
-        frame = tag("span", image, _overlay(picture.cut), class_="ds-frame", style=f"aspect-ratio:{picture.size[0]}/{picture.size[1]}")
-        large = thumb_address(picture.path, root_path=root, size="large")
-        link = tag("a", frame, href=large, data_view_picture=True, data_caption=picture.name, aria_label=picture.name, class_="ds-link")
-    facts = [_size_words(picture), say("lost {share}", share=f"{picture.lost:.0%}") if picture.lost >= 0.005 else ""]
+        link = _framed(picture, image, root, "ds-link")
     troubles = [
         tag("li", trouble_words(trouble), " ", join(*spaced(fixes(trouble, picture, found, spot=spot, root_path=root))), class_=trouble.severity)
         for trouble in picture.troubles
@@ -176,10 +175,27 @@ def _picture(sight: Sight, spot: Spot, found: SubsetPictures, picture: Picture) 
         "li",
         link,
         tag("p", picture.name, class_="ds-file-name", title=picture.name),
-        tag("p", " · ".join(fact for fact in facts if fact), class_="small soft num"),
+        tag("p", _facts(picture), class_="small soft num"),
         caption,
         tag("ul", troubles, class_="problems small") if troubles else None,
     )
+
+
+def _framed(picture: Picture, image: Markup, root_path: str, class_: str, *, within: tuple[int, int] | None = None) -> Markup:
+    """A small picture with its cut, which opens the large one. `within`: as large as fits into so many pixels, else as large as there is room."""
+    size, inset = picture.size or (1, 1), _inset(picture.cut)
+    width = f";width:{min(within[0], within[1] * size[0] / size[1]):.0f}px" if within else ""
+    cut = tag("i", class_="ds-cut", aria_hidden="true", style=f"inset:{inset}") if inset else None
+    frame = tag("span", image, cut, class_="ds-frame", style=f"aspect-ratio:{size[0]}/{size[1]}{width}")
+    large = thumb_address(picture.path, root_path=root_path, size="large")
+    said = " · ".join(filter(None, (picture.name, _facts(picture))))
+    return tag("a", frame, href=large, data_view_picture=True, data_caption=said, data_cut=inset, aria_label=picture.name, class_=class_)
+
+
+def _facts(picture: Picture) -> str:
+    """Its size and what becomes of it."""
+    lost = say("lost {share}", share=f"{picture.lost:.0%}") if picture.lost >= 0.005 else ""
+    return " · ".join(filter(None, (_size_words(picture), lost)))
 
 
 def _size_words(picture: Picture) -> str:
@@ -189,13 +205,13 @@ def _size_words(picture: Picture) -> str:
     return size if picture.cut is None else f"{size} → {picture.cut.bucket[0]} × {picture.cut.bucket[1]}"
 
 
-def _overlay(cut: BucketChoice | None) -> Markup | None:
-    """The part that is kept, as a frame over the small picture; None where all of it is."""
+def _inset(cut: BucketChoice | None) -> str | None:
+    """How far the part that is kept lies from the edges, as CSS says it; None where all of it is kept."""
     if cut is None or cut.bucket == cut.resized:
         return None
     (width, height), (whole_width, whole_height), (left, top) = cut.bucket, cut.resized, cut.crop
     edges = (top / whole_height, 1 - (left + width) / whole_width, 1 - (top + height) / whole_height, left / whole_width)
-    return tag("i", class_="ds-cut", aria_hidden="true", style="inset:" + " ".join(f"{max(0.0, edge):.2%}" for edge in edges))
+    return " ".join(f"{max(0.0, edge):.2%}" for edge in edges)
 
 
 def _pages(number: int, start: int) -> Markup | None:
@@ -281,7 +297,8 @@ def _falls_back(row: Field) -> str:
     """Who says what holds, where this table does not."""
     if row.own is not None:
         return ""
-    value = field_text(row.inherited) or say("nothing")
+    value = {True: say("on"), False: say("off")}.get(row.inherited) if isinstance(row.inherited, bool) else field_text(row.inherited)
+    value = value or say("nothing")
     if row.source is None:
         return say("Now {value}, as the Train page says.", value=value)
     if not row.source:
@@ -321,6 +338,7 @@ def _buckets(sight: Sight) -> Markup:
     most = max(row.count.items for row in rows)
     heads = (say("Size"), say("Pictures"), say("With repeats"), say("Batches"), say("Examples"))
     several = len({row.dataset for row in rows}) > 1
+    known = {picture.path: picture for found in sight.found.subsets.values() for picture in found.pictures}
     lines = []
     for row in sorted(rows, key=lambda row: (row.dataset, -row.count.items)):
         number = row.count
@@ -328,14 +346,7 @@ def _buckets(sight: Sight) -> Markup:
         place = tag("span", say("Dataset {number}", number=row.dataset + 1), class_="small soft") if several else None
         share = tag("div", tag("i", style=f"width:{number.items / most:.0%}"), class_="ds-share", aria_hidden="true")
         examples = [
-            tag(
-                "a",
-                _thumb(path, sight),
-                href=thumb_address(path, root_path=sight.root_path, size="large"),
-                data_view_picture=True,
-                data_caption=path.name,
-            )
-            for path in row.examples
+            _framed(known[path], _thumb(path, sight), sight.root_path, "ds-example", within=EXAMPLE) for path in row.examples if path in known
         ]
         lines.append(
             tag(

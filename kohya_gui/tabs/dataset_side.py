@@ -11,7 +11,7 @@ from kohya_gui.dataset_fields import BASIC, fields_of
 from kohya_gui.dataset_files import is_begun, suggested_file
 from kohya_gui.dataset_looks import Found
 from kohya_gui.dataset_upload import ENDINGS, LIMITS, ZIP
-from kohya_gui.form.plan import formula_words
+from kohya_gui.form.plan import formula_words, verdict_words
 from kohya_gui.form.problems import problem_markup
 from kohya_gui.markup import Markup, join, tag
 from kohya_gui.tabs.dataset_sight import Sight, subset_name
@@ -28,7 +28,8 @@ SIGNS = {
     "copy": '<path d="M6 6h8v8H6zM10 3H3v7"/>',
     "remove": '<path d="M4 4l8 8M12 4l-8 8"/>',
 }
-MOST_PROBLEMS = 12
+FEW_PROBLEMS = 3
+"""So many are shown at once; more are folded, since what people come for is below them."""
 
 
 def bar(sight: Sight) -> Markup:
@@ -98,8 +99,8 @@ def _saved_words(sight: Sight) -> str:
 
 
 def side(sight: Sight) -> Markup:
-    """The plan, what can be added, and the cards."""
-    return join(_plan(sight), _adding(sight), _general(sight), [_dataset(sight, at) for at in range(len(sight.datasets()))], _another(sight))
+    """The plan, the cards, and what can be added."""
+    return join(_plan(sight), _general(sight), [_dataset(sight, at) for at in range(len(sight.datasets()))], _another(sight), _adding(sight))
 
 
 def _plan(sight: Sight) -> Markup | None:
@@ -137,14 +138,22 @@ def _progress(sight: Sight) -> Markup:
 
 
 def _problems(sight: Sight, found: Found) -> Markup | None:
-    rows = [_fault(sight, fault) for fault in found.faults if fault.key != "datasets"]
+    faults = [fault for fault in found.faults if fault.key != "datasets"]
+    rows = [_fault(sight, fault) for fault in faults]
     ranked = sorted(found.problems, key=lambda problem: problem.severity != "error")
     rows += [_problem(problem) for problem in ranked]
     if not rows:
         return tag("p", say("No problems found."), class_="verdict good small")
-    rest = rows[MOST_PROBLEMS:]
-    more = tag("details", tag("summary", say("{number} more", number=count(len(rest)))), tag("ul", rest, class_="problems")) if rest else None
-    return join(tag("ul", rows[:MOST_PROBLEMS], class_="problems small"), more)
+    errors = len(faults) + sum(problem.severity == "error" for problem in found.problems)
+    verdict = tag("span", verdict_words(errors, len(rows) - errors), class_=f"verdict {'bad' if errors else 'warn'} small")
+    return tag(
+        "details",
+        tag("summary", verdict),
+        tag("ul", rows, class_="problems small"),
+        open=len(rows) <= FEW_PROBLEMS,
+        data_key="problems",
+        class_="ds-problems",
+    )
 
 
 def _fault(sight: Sight, fault: Fault) -> Markup:

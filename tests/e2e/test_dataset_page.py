@@ -90,14 +90,15 @@ def test_uploads_land_in_a_folder_of_their_own(server: Server, page: Page, tmp_p
 
 
 def drop(page: Page, *paths: Path) -> None:
-    """Drop files and folders onto the page as a hand does."""
+    """Drop files and folders onto the page, anywhere, as a hand does."""
     browser = page.context.new_cdp_session(page)
-    box = page.locator("#ds-drop").bounding_box() or {}
+    box = page.locator("#ds-work").bounding_box() or {}
     place = {"x": box["x"] + 40, "y": box["y"] + 20, "data": {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}}
     for kind in ("dragEnter", "dragOver"):
         browser.send("Input.dispatchDragEvent", {"type": kind, **place})
-    expect(page.locator("#ds-drop")).to_have_class("is-over")
+    expect(page.locator("#ds-hint")).to_be_visible()
     browser.send("Input.dispatchDragEvent", {"type": "drop", **place})
+    expect(page.locator("#ds-hint")).to_be_hidden()
 
 
 def test_a_dropped_folder_keeps_what_its_names_say(server: Server, page: Page, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_unknown_keys_stay_and_a_problem_is_mended(server: Server, page: Page) -
     expect(page.locator(".ds-aside")).to_contain_text("Set aside: 1 picture")
     assert not (folder / "broken.png").exists()
     page.locator(".ds-aside summary").click()
-    page.get_by_role("button", name="Bring back").click()
+    page.locator(".ds-aside").get_by_role("button", name="Bring back").click()
     expect(broken).to_be_visible()
     expect(page.locator(".ds-grid .ds-cut")).to_have_count(1)
     page.locator(".ds-card").get_by_label("Class words").fill("a square")

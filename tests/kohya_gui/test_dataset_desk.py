@@ -90,7 +90,9 @@ def test_every_verb_that_changes_something_is_taken_back_and_done_again(filled: 
 def test_what_moves_stays_chosen(filled: DatasetDesk) -> None:
     do(filled, "move", spot="0.1", by=-1)
     assert (layout(filled), filled.states.read(USER).chosen) == ([["3_b", "2_a"], ["4_c"]], (0, 0))
-    do(filled, "move", spot="0.0", dataset=1)
+    do(filled, "move", spot="0.0", by=1)
+    assert (layout(filled), filled.states.read(USER).chosen) == ([["2_a", "3_b"], ["4_c"]], (0, 1))
+    do(filled, "move", spot="0.1", dataset=1)
     assert (layout(filled), filled.states.read(USER).chosen) == ([["2_a"], ["4_c", "3_b"]], (1, 1))
     do(filled, "copy", spot="1.0")
     assert (layout(filled), filled.states.read(USER).chosen) == ([["2_a"], ["4_c", "4_c", "3_b"]], (1, 1))

@@ -101,3 +101,10 @@ def test_the_address_gives_pictures_under_the_roots_alone(page: TestClient, tmp_
     foreign = (tmp_path / "foreign.png", tmp_path / "mine" / "link.png", tmp_path / "mine" / "text.txt", "/etc/passwd", "../foreign.png")
     assert [page.get(f"/thumb?path={quote(str(path))}").status_code for path in foreign] == [403] * 5
     assert page.get(f"/thumb?path={quote(str(picture))}&size=huge").status_code == 400
+
+
+def test_a_damaged_picture_is_no_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    folders = {name: tmp_path / name for name in ("runs_dir", "output_dir", "models_dir", "datasets_dir")}
+    with TestClient(build_app(Settings(allowed_roots=(tmp_path,), **folders), ServerOptions()), base_url="http://127.0.0.1") as page:
+        assert [page.get(f"/thumb?path={quote(str(tmp_path / name))}").status_code for name in ("broken.png", "gone.png")] == [204, 404]

@@ -176,7 +176,7 @@ def test_a_field_says_what_holds_and_who_says_so(draw: Draw, tmp_path: Path) -> 
     draw({"do": "add", "path": str(tmp_path / "cats")}, {"do": "set", "spot": "", "key": "keep_tokens", "value": "2"})
     main = draw({"do": "choose", "spot": "0.0", "view": "options"})["ds-main"]
     assert "Now 2, as it is for all datasets." in main
-    assert "Now false, as the Train page says." in main
+    assert "Now off, as the Train page says." in main
     wrong = draw({"do": "set", "spot": "0.0", "key": "num_repeats", "value": '<many "x">'})
     assert 'value="&lt;many &quot;x&quot;&gt;"' in wrong["ds-main"] and 'value="&lt;many &quot;x&quot;&gt;"' in wrong["ds-side"]
     assert wrong["ds-main"].count('role="alert"') == 1
