@@ -31,7 +31,8 @@ from sd_scripts.params.commands import COMMANDS
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.migrate.ledger import Outcome
 from sd_scripts.params.problem import Severity
-from sd_scripts.params.spec import Parameter
+from sd_scripts.params.spec import Parameter, Section, section_of
+from sd_scripts.survey.dataset_options import OWN_SECTIONS
 
 HERE = Path(__file__).parent
 SAYING = ("say", "_button", "Button", "text", "phrase")
@@ -110,12 +111,18 @@ def report(folder: Path = LOCALES, every: Catalogue | None = None) -> dict[str, 
     return answer
 
 
+def _described() -> Iterator[Section]:
+    """Sections of options: those of commands, and those that only dataset files have."""
+    for row in COMMANDS:
+        yield from row.descriptions
+    yield from map(section_of, OWN_SECTIONS)
+
+
 def _options() -> dict[str, dict[str, str]]:
     declared: dict[str, dict[str, Parameter]] = {}
-    for row in COMMANDS:
-        for section in row.descriptions:
-            for parameter in section.params:
-                declared.setdefault(parameter.name, {}).setdefault(section.name, parameter)
+    for section in _described():
+        for parameter in section.params:
+            declared.setdefault(parameter.name, {}).setdefault(section.name, parameter)
     found: dict[str, dict[str, str]] = {}
     for name, by_section in declared.items():
         (_, first), *others = by_section.items()
@@ -131,7 +138,7 @@ def _words_of(parameter: Parameter) -> dict[str, str]:
 
 
 def _sections() -> dict[str, str]:
-    titles = {section.name: section.title for row in COMMANDS for section in row.descriptions}
+    titles = {section.name: section.title for section in _described()}
     return titles | {cls.__name__: cls.title for cls in SECTIONS}
 
 
