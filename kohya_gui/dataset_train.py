@@ -29,7 +29,7 @@ def do_arrive(desk: DatasetDesk, user: str, data: Data) -> Told:
     """The page was opened: show what the form trains on, and of that the picture or the folder that `data` names."""
     told, at = _arrived(desk, user), text_of(data, "at")
     if not at or told.tone == "warn":
-        return told
+        return dataclasses.replace(told, offer={**told.offer, "at": at}) if told.offer else told
     return do_find(desk, user, {"path": at})
 
 
@@ -72,11 +72,12 @@ def _arrived(desk: DatasetDesk, user: str) -> Told:
 
 
 def do_from_train(desk: DatasetDesk, user: str, data: Data) -> Told:
-    """Begin with what the form trains on: the dataset file that it names, or its folders."""
+    """Begin with what the form trains on: the dataset file that it names, or its folders; with the picture that `data` names, if it names one."""
     edition = edition_of(desk, desk.drafts().read(user).config()[0])
     desk.replace(user, edition)
     note_trained(desk, user)
-    return Told("good", where_from(edition))
+    at = text_of(data, "at")
+    return do_find(desk, user, {"path": at}) if at else Told("good", where_from(edition))
 
 
 def do_use(desk: DatasetDesk, user: str, data: Data) -> Told:

@@ -167,6 +167,26 @@ def test_unknown_keys_stay_and_a_problem_is_mended(server: Server, page: Page) -
     assert file.read_text("utf-8") == text + 'class_tokens = "a square"\n'
 
 
+def test_a_broken_picture_is_mended_from_the_train_page(server: Server, page: Page) -> None:
+    folder = server.folder / "Bilder ö" / "2_cat"
+    draw(folder, "a.png", caption="a cat")
+    (folder / "kaputt ö.png").write_bytes(b"no picture")
+    page.goto(server.url)
+    page.locator("#config-reset").click()
+    expect(page.locator("#outcome .told.good")).to_be_visible()
+    field(page, "train_data_dir").fill(str(folder.parent))
+    problem = page.locator("#plan li", has_text="2_cat/kaputt ö.png")
+    expect(problem).not_to_contain_text(str(folder))
+    problem.get_by_role("link").click()
+    expect(page.locator(".ds-file-name")).to_have_text("kaputt ö.png")
+    page.locator(".ds-grid").get_by_role("button", name="Set aside").click()
+    expect(page.locator("#ds-told").get_by_role("button", name="Bring back")).to_be_visible()
+    page.goto(server.url)
+    expect(page.locator("#plan")).to_contain_text("1 picture, 1 caption")
+    expect(page.locator("#plan")).not_to_contain_text("kaputt")
+    assert (folder / ".set-aside" / "kaputt ö.png").read_bytes() == b"no picture"
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_the_page_has_no_grave_violation(server: Server, open_page: Callable[..., Page], scheme: str, width: int) -> None:
     folder = server.folder / f"axe {width}"

@@ -200,4 +200,9 @@ def test_a_link_leads_to_the_picture_alone(desk: DatasetDesk, tmp_path: Path, na
     assert (state.chosen, state.view, state.only) == ((0, 1), "pictures", f"={name}")
     answer(desk, USER, {"do": "arrive", "at": str(folder)})
     assert desk.states.read(USER).only == ""
+    answer(desk, USER, {"do": "set", "spot": "0.0", "key": "num_repeats", "value": "7"})
+    give(desk, reg_data_dir=str(tmp_path / "img"))
+    offered = answer(desk, USER, {"do": "arrive", "at": str(folder / name)})
+    assert answer(desk, USER, offered.offer).sentence == ""
+    assert desk.states.read(USER).only == f"={name}"
     assert "in none of the folders" in answer(desk, USER, {"do": "find", "path": "/elsewhere/a.png"}).sentence
