@@ -61,6 +61,9 @@
     state.entries.clear();
     state.fresh.clear();
     state.selected = new Set(view.selected);
+    // Cards of the folder that was open before have no picture any more.
+    for (const card of cards.values()) card.remove();
+    cards.clear();
     leaveEditor();
     tell();
     $("#captions-folder").value = folder;
@@ -641,9 +644,14 @@
   }
 
   function start() {
-    const place = $("#captions-place"), reopen = () => {
-      const asking = { folder: $("#captions-folder").value.trim(), extension: $("#captions-extension").value.trim() };
-      if (asking.folder !== state.folder || asking.extension !== state.extension || !state.token) open(asking);
+    // Enter is heard twice: the field has changed, and the form is sent.
+    let opening = "";
+    const place = $("#captions-place"), reopen = async () => {
+      const asking = { folder: $("#captions-folder").value.trim(), extension: $("#captions-extension").value.trim() }, mark = JSON.stringify(asking);
+      if (opening === mark || (asking.folder === state.folder && asking.extension === state.extension && state.token)) return;
+      opening = mark;
+      await guard(open)(asking);
+      if (opening === mark) opening = "";
     };
     place.addEventListener("submit", (event) => { event.preventDefault(); reopen(); });
     place.addEventListener("change", reopen);

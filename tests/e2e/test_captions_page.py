@@ -80,6 +80,20 @@ def test_tags_are_added_to_chosen_pictures_and_the_trigger_word_to_all(server: S
     expect(page.locator("#captions-lacking")).to_contain_text("Pictures that lack them: 4")
 
 
+def test_another_folder_is_opened_in_the_place_of_one(server: Server, open_page: Callable[..., Page], folder: Path) -> None:
+    page = opened(server, open_page, folder)
+    other = server.folder / "other captions"
+    other.mkdir(exist_ok=True)
+    for name in ("x", "y"):
+        Image.new("RGB", (64, 64), "red").save(other / f"{name}.png")
+    (other / "broken.png").write_bytes(b"no picture")
+    for place, pictures in ((other, 3), (folder, 4)):
+        page.locator("#captions-folder").fill(str(place))
+        page.keyboard.press("Enter")
+        expect(page.locator("#captions-grid [role=option]")).to_have_count(pictures)
+        expect(page.locator("#captions-grid .name").first).to_have_text("broken.png" if place == other else "a.png")
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_the_page_has_no_grave_violation(server: Server, open_page: Callable[..., Page], folder: Path, scheme: str, width: int) -> None:
     page = opened(server, open_page, folder, viewport={"width": width, "height": 900}, color_scheme=scheme)
