@@ -253,6 +253,7 @@
     $(".shot", card).style.height = `${picture}px`;
     return card;
   }
+  const noPicture = (unread) => { $("#editor-picture").hidden = unread; $("#editor-unread").hidden = !unread; };
   const pathOf = (one) => (one.startsWith("/") || /^[A-Za-z]:/.test(one) ? one : `${state.root}/${one}`);
   const thumb = (one, size) => `${base}/thumb?size=${size}&path=${encodeURIComponent(state.entries.get(one)?.path || pathOf(one))}`;
   function fill(index) {
@@ -467,7 +468,9 @@
     state.editing = one;
     $("#captions-editor").hidden = false;
     showScope();
+    noPicture(false);
     $("#editor-picture").src = thumb(one, "large");
+    $("#editor-unread a").href = `${base}/dataset?at=${encodeURIComponent(state.entries.get(one)?.path || pathOf(one))}`;
     $("#editor-picture").alt = one;
     $("#editor-name").textContent = short(one);
     $("#editor-name").title = one;
@@ -662,6 +665,7 @@
     $("#captions-find").addEventListener("keydown", (event) => ["Enter", "Escape", "ArrowDown"].includes(event.key) && (event.preventDefault(), $("#captions-grid").focus({ preventScroll: true })));
     $("#captions-tagfind").addEventListener("input", later(guard(() => { state.tagfind = $("#captions-tagfind").value; return list({ brief: true }); }), SOON));
     $("#captions-trigger").addEventListener("input", later(guard(async () => { state.trigger = $("#captions-trigger").value.trim(); state.fresh.clear(); await list(); keepView(); }), SOON));
+    $("#editor-picture").addEventListener("error", () => noPicture(true));
     $("#captions-grid").addEventListener("keydown", onGridKey);
     $("#captions-tags").addEventListener("keydown", onTagsKey);
     box().addEventListener("keydown", onTextKey);

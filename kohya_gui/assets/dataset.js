@@ -1,7 +1,7 @@
 // The Dataset page: the server draws its parts; here requests are sent, and the place of the reader kept.
 (() => {
   const { $, $$, el, say, base, ready, whenShown } = window.studio;
-  const POLL_MS = 600;
+  const POLL_MS = 600, NARROW = 1000;
   let sending = 0, timer = 0, focusNext = "";
 
   const post = async (verb, body) => (await fetch(`${base}/dataset/${verb}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
@@ -82,7 +82,10 @@
     if (button && !button.disabled) {
       focusNext = button.dataset.focus || "";
       button.closest("details.ds-more")?.removeAttribute("open");
-      await does(JSON.parse(button.dataset.do));
+      const asked = JSON.parse(button.dataset.do);
+      await does(asked);
+      // On a narrow page what was asked for lies below all folders.
+      if (["choose", "find"].includes(asked.do) && button.closest("#ds-side") && innerWidth <= NARROW) $("#ds-main").scrollIntoView();
       if (button.dataset.then) does(JSON.parse(button.dataset.then));
     }
     const file = at("[data-file-do]");

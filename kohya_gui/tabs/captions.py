@@ -177,7 +177,8 @@ def _editor() -> Markup:
         class_="row",
     )
     words = tag("div", head, text, tag("div", id="editor-conflict"), foot, tag("div", id="editor-tags", class_="row"), class_="words")
-    picture = tag("figure", tag("img", id="editor-picture", alt=""))
+    unread = tag("figcaption", tag("p", say("No preview")), tag("a", say("Show on the Dataset page"), class_="link"), id="editor-unread", hidden=True)
+    picture = tag("figure", tag("img", id="editor-picture", alt=""), unread)
     return tag("div", picture, words, id="captions-editor", class_="card", role="region", aria_label=say("Edit a caption"), hidden=True)
 
 

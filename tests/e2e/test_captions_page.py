@@ -92,6 +92,9 @@ def test_another_folder_is_opened_in_the_place_of_one(server: Server, open_page:
         page.keyboard.press("Enter")
         expect(page.locator("#captions-grid [role=option]")).to_have_count(pictures)
         expect(page.locator("#captions-grid .name").first).to_have_text("broken.png" if place == other else "a.png")
+    page.goto(f"{server.url}/captions?folder={quote(str(other))}&picture=broken.png")
+    expect(page.locator("#editor-unread")).to_be_visible()
+    expect(page.locator("#editor-picture")).to_be_hidden()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
