@@ -82,10 +82,10 @@
     if (button && !button.disabled) {
       focusNext = button.dataset.focus || "";
       button.closest("details.ds-more")?.removeAttribute("open");
-      const asked = JSON.parse(button.dataset.do);
+      const asked = JSON.parse(button.dataset.do), aside = button.closest("#ds-side");
       await does(asked);
       // On a narrow page what was asked for lies below all folders.
-      if (["choose", "find"].includes(asked.do) && button.closest("#ds-side") && innerWidth <= NARROW) $("#ds-main").scrollIntoView();
+      if (["choose", "find"].includes(asked.do) && aside && innerWidth <= NARROW) $("#ds-main").scrollIntoView();
       if (button.dataset.then) does(JSON.parse(button.dataset.then));
     }
     const file = at("[data-file-do]");

@@ -195,6 +195,8 @@ def test_the_page_has_no_grave_violation(server: Server, open_page: Callable[...
     page = open_page(f"{server.url}/dataset", viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.locator("#ds-folder").wait_for()
     add(page, folder)
+    page.locator(".ds-card.is-chosen .ds-name").click()
+    expect(page.locator("#ds-main h2")).to_be_in_viewport()
     wrong = {}
     for view in ("Pictures", "Options", "Buckets"):
         page.get_by_role("button", name=view, exact=True).click()
