@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sd_scripts.library.families.base import AdapterTarget
 from sd_scripts.library.optim.groups import ParamGroup
+from sd_scripts.params.layers import Layer
 
 ALPHA_ROUNDING = 0.005
 """Relative error of an alpha that was saved as bfloat16."""
@@ -280,6 +281,14 @@ class Adapter(nn.Module):
         yield from cast("dict[str, AdapterModule]", self._modules).items()
 
 
+def layer_of(target: AdapterTarget) -> Layer:
+    """A target as the rules about layers know it."""
+    return Layer(
+        target.name, target.block, target.kind == "conv3x3", target.conv,
+        is_norm=target.kind == "norm", is_outer=target.is_outer, alias=target.alias,
+    )  # fmt: skip
+
+
 @torch.no_grad()
 def add_to_weight(target: AdapterTarget, change: Tensor, factor: float) -> None:
     """Add factor · change to a target's weight: computed in float32 on the weight's device, stored in its dtype."""
@@ -309,9 +318,9 @@ def _split(name: str, modules: Sequence[AdapterModule], rate: float, plus: float
     """One group, or with a LoRA+ ratio two: the second holds the up factors."""
     if not modules or not rate:
         return []
-    if not plus:
+    fast = [parameter for module in modules for parameter in module.plus_parameters()] if plus else []
+    if not plus or not fast:
         return [ParamGroup(name, [parameter for module in modules for parameter in module.trained_parameters()], rate)]
-    fast = [parameter for module in modules for parameter in module.plus_parameters()]
     known = {id(parameter) for parameter in fast}
     slow = [parameter for module in modules for parameter in module.trained_parameters() if id(parameter) not in known]
     return [ParamGroup(name, slow, rate), ParamGroup(f"{name} plus", fast, rate * plus)]

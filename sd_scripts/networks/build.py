@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from torch import Tensor
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.base import AdapterTarget
-from sd_scripts.networks.base import Adapter, AdapterModule
+from sd_scripts.networks.base import Adapter, AdapterModule, layer_of
 from sd_scripts.networks.delta import Dropouts
 from sd_scripts.networks.dylora import DyLoRAModule
 from sd_scripts.networks.full import FullModule
 from sd_scripts.networks.loha import LoHaModule
 from sd_scripts.networks.lokr import Form, LoKrModule
 from sd_scripts.networks.lora import ALPHA, DOWN, LoRAFAModule, LoRAModule
-from sd_scripts.networks.lycoris import build_modules, merge_part
+from sd_scripts.networks.lycoris import build_modules
+from sd_scripts.networks.lycoris_files import is_dora_by_inputs, merge_part, modules_in_file
+from sd_scripts.networks.norm import KEY as NORM_KEY
+from sd_scripts.networks.norm import NormModule
 from sd_scripts.networks.oft import OFTModule
 from sd_scripts.params.blocks import UNET_25, BlockLayout
 from sd_scripts.params.config import Config
-from sd_scripts.params.layers import Layer, LayerRules
+from sd_scripts.params.layers import LayerRules
 from sd_scripts.params.network import (
     DYLORA_MODULE,
     LOHA_MODULE,
@@ -52,11 +54,11 @@ class FileShape:
     make: Make
 
 
-def maker(config: Config) -> Make:
-    """What makes one module of the kind that `network_module` names.
+def maker(config: Config, *, from_file: bool = False) -> Make:
+    """What makes one module of the kind that `network_module` names. `from_file`: ranks and alphas will be those of a file, as it has them.
 
     Raises:
-        ConfigError: none is named, or it is unknown.
+        ConfigError: none is named, or it is unknown; of what is made, if a rank does not fit the layer.
     """
     check_module(config[Network].network_module)
     network, arguments, seed = config[Network], config[AdapterArgs], config[Training].seed or 0
@@ -65,7 +67,9 @@ def maker(config: Config) -> Make:
     name, dora, tucker = network.network_module, arguments.dora_wd, arguments.use_tucker
 
     def make(target: AdapterTarget, rank: int, alpha: float) -> AdapterModule:
-        if arguments.rs_lora:  # alpha / sqrt(rank), written so that it is alpha / rank for everybody else
+        if from_file and arguments.pissa:  # of twice the rank
+            rank, alpha = rank // 2, alpha / 2
+        if arguments.rs_lora and not from_file:  # alpha / sqrt(rank), written so that it is alpha / rank for everybody else
             alpha = (alpha or rank) * math.sqrt(rank)
         if name == OFT_MODULE:
             return OFTModule(target, rank, alpha)
@@ -79,7 +83,13 @@ def maker(config: Config) -> Make:
         kind = LoRAFAModule if name == LORA_FA_MODULE else LoRAModule
         return kind(target, rank, alpha, dropouts=dropouts, seed=seed, dora=dora, pissa=arguments.pissa)
 
-    return make
+    def made(target: AdapterTarget, rank: int, alpha: float) -> AdapterModule:
+        try:
+            return make(target, rank, alpha)
+        except ValueError as reason:
+            raise ConfigError("network_dim", f"{str(reason).capitalize()}.", fix="Choose another rank.") from reason
+
+    return made
 
 
 def check_module(name: str | None) -> None:
@@ -106,10 +116,7 @@ def build(config: Config, targets: Sequence[AdapterTarget], *, multiplier: float
     for target in _renamed(config, targets):
         rank, alpha = rules.rank_and_alpha(layer_of(target))
         if rank:
-            try:
-                modules.append(make(target, rank, alpha))
-            except ValueError as reason:
-                raise ConfigError("network_dim", f"{str(reason).capitalize()}.", fix="Choose another rank.") from reason
+            modules.append(make(target, rank, alpha))
     return Adapter(_not_empty(modules), multiplier=multiplier)
 
 
@@ -120,25 +127,19 @@ def _not_empty(modules: list[AdapterModule]) -> list[AdapterModule]:
     return modules
 
 
-def layer_of(target: AdapterTarget) -> Layer:
-    """A target as the rules know it."""
-    return Layer(target.name, target.block, target.kind == "conv3x3", target.conv)
-
-
 def build_from(config: Config, targets: Sequence[AdapterTarget], tensors: Mapping[str, Tensor], *, multiplier: float = 1.0) -> Adapter:
     """An adapter with the modules, ranks and alphas of a file (`dim_from_weights`), of the configured kind. Its factors are not loaded here.
 
     Raises:
         ConfigError: the file holds nothing for any target.
     """
+    parts, modules = by_layer(tensors), []
     if config[Network].network_module == LYCORIS_MODULE:
-        fix = "Give network_dim and the other options as that file's training had them."
-        raise ConfigError("dim_from_weights", "lycoris.kohya cannot take its ranks from a file.", fix=fix)
-    make, modules = maker(config), []
-    for target in _renamed(config, targets):
-        shape = shape_in_file(target, part_of(tensors, target.name))
-        if shape is not None:
-            modules.append(make(target, shape.rank, shape.alpha))
+        modules = modules_in_file(config, targets, parts)
+    else:
+        make = maker(config, from_file=True)
+        shapes = ((target, shape_in_file(target, parts.get(target.name, {}))) for target in _renamed(config, targets))
+        modules = [make(target, shape.rank, shape.alpha) for target, shape in shapes if shape is not None]
     if not modules:
         fix = "dim_from_weights takes a file of the same model type and adapter."
         raise ConfigError("network_weights", "The file holds no LoRA for this model.", fix=fix)
@@ -154,14 +155,14 @@ def merge_file(targets: Sequence[AdapterTarget], tensors: Mapping[str, Tensor], 
     Raises:
         ValueError: a tensor does not fit its target, is of an unknown kind, or no name fits.
     """
-    names = {key.partition(".")[0] for key in tensors}
+    names = by_layer(tensors)
     left = set(names)
     for target in targets:
         name = target.name if target.name in names else _oft_name(target.name)
         if name not in names:
             continue
         left.discard(name)
-        found = part_of(tensors, name)
+        found = names[name]
         shape = shape_in_file(replace(target, name=name), found)
         if shape is None and merge_part(target, name, found, multiplier):
             continue
@@ -174,24 +175,25 @@ def merge_file(targets: Sequence[AdapterTarget], tensors: Mapping[str, Tensor], 
             raise ValueError(f"{name}.{reason}") from reason
         module.factor = module.scale * multiplier
         module.merge()
-    if left == names:
+    if len(left) == len(names):
         raise ValueError("no name in it belongs to this model")
     return tuple(sorted(left))
 
 
-def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """A file's tensors of one module, by the part of their key behind its name."""
-    start = f"{name}."
-    return {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
+def by_layer(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """A file's tensors by the layer's name, then by the part of their key behind it."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, _, rest = key.partition(".")
+        parts.setdefault(name, {})[rest] = tensor
+    return parts
 
 
 def shape_in_file(target: AdapterTarget, found: Mapping[str, Tensor]) -> FileShape | None:
-    """What `found`, one module's tensors, is; None for nothing that is known. Raises ValueError for DoRA by inputs."""
+    """What `found`, one module's tensors, is; None for nothing that is made here."""
     alpha = float(found[ALPHA]) if ALPHA in found else 0.0
     dora = "dora_scale" in found
-    if dora and found["dora_scale"].shape[0] != cast(Tensor, target.module.weight).shape[0]:
-        raise ValueError(f"{target.name} is DoRA by inputs, which is not read here")
-    if "lora_mid.weight" in found:  # Tucker form of a LoRA: likewise
+    if "lora_mid.weight" in found or is_dora_by_inputs(target, found):  # forms that only lycoris has
         return None
     if DOWN in found:
         return FileShape(found[DOWN].shape[0], alpha, lambda at, rank, strength: LoRAModule(at, rank, strength, dora=dora))
@@ -202,6 +204,8 @@ def shape_in_file(target: AdapterTarget, found: Mapping[str, Tensor]) -> FileSha
         return FileShape(found["oft_blocks"].shape[0], alpha, OFTModule)
     if "diff" in found:
         return FileShape(1, 1.0, FullModule)
+    if NORM_KEY in found:
+        return FileShape(1, 1.0, NormModule)
     if any(key.startswith("lokr_") for key in found):
         return _lokr_shape(found, alpha, dora=dora)
     return None

@@ -19,11 +19,15 @@ SMALLEST_NORM = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Dropouts:
-    """Chances while training: `neuron` of an activation between the factors, `rank` of a rank per item, `module` of the whole module."""
+    """Chances while training: `neuron` of an activation between the factors, `rank` of a rank per item, `module` of the whole module.
+
+    `evened`: what remains of the ranks is scaled up to keep the expectation.
+    """
 
     neuron: float = 0.0
     rank: float = 0.0
     module: float = 0.0
+    evened: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.neuron or self.rank or self.module)
@@ -95,7 +99,8 @@ class DeltaModule(AdapterModule):
         bias = cast("Tensor | None", self.target.module.bias)
         shown = plain if bias is None else plain - bias.view(channels)
         multiplier = self.factor / self.scale
-        return plain + multiplier * (ratio * (shown + (factor / multiplier) * added) - shown)
+        change = multiplier * ((ratio - 1) * shown + (factor / multiplier) * ratio * added)
+        return plain + change.to(plain.dtype)
 
 
 def row_norms(weight: Tensor) -> Tensor:

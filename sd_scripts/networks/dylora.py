@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sd_scripts.library.families.base import AdapterTarget
 from sd_scripts.networks.base import copy_all, refuse_others
-from sd_scripts.networks.delta import DeltaModule, apply_weight
+from sd_scripts.networks.delta import DeltaModule, Dropouts, apply_weight
 from sd_scripts.networks.lora import ALPHA, DOWN, UP, product
 from sd_scripts.survey.randomness import seed_for
 
@@ -24,8 +24,8 @@ class DyLoRAModule(DeltaModule):
     Groups are parameters of their own, so that an optimizer leaves those alone that had no gradient. Init: A Kaiming-uniform with a = √5, B zero.
     """
 
-    def __init__(self, target: AdapterTarget, rank: int, alpha: float, *, unit: int = 1, seed: int = 0) -> None:
-        super().__init__(target, rank, alpha)
+    def __init__(self, target: AdapterTarget, rank: int, alpha: float, *, unit: int = 1, seed: int = 0, dropouts: Dropouts | None = None) -> None:
+        super().__init__(target, rank, alpha, dropouts=dropouts)
         if rank % unit:
             raise ValueError(f"rank {rank} of {target.name} is no multiple of {unit}")
         self.unit = unit

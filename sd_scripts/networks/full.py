@@ -28,7 +28,7 @@ class FullModule(DeltaModule):
         """The change applied."""
         diff = self.diff
         if self.training and self.dropouts.rank:
-            diff, factor = drop_rows(diff, factor, self.dropouts.rank)
+            diff, factor = drop_rows(diff, factor, self.dropouts)
         added = apply_weight(inputs, diff, self.conv)
         if self.diff_b is not None:
             added = added + self.diff_b.view((-1,) if self.conv is None else (1, -1, 1, 1))
@@ -37,6 +37,10 @@ class FullModule(DeltaModule):
     def delta(self) -> Tensor:
         """The change of the weight."""
         return self.diff.detach().float()
+
+    def factors(self) -> list[nn.Parameter]:
+        """The change itself."""
+        return [self.diff]
 
     @torch.no_grad()
     def load_file(self, found: Mapping[str, Tensor]) -> bool:

@@ -57,7 +57,7 @@ class LoHaModule(DeltaModule):
         """The whole matrix applied: it has no cheaper form."""
         delta = self._delta()
         if self.training and self.dropouts.rank:
-            delta, factor = drop_rows(delta, factor, self.dropouts.rank)
+            delta, factor = drop_rows(delta, factor, self.dropouts)
         return apply_weight(inputs, delta, self.conv), factor
 
     def factors(self) -> list[nn.Parameter]:
@@ -78,7 +78,7 @@ class LoHaModule(DeltaModule):
         return torch.einsum("ijkl,jr,ip->prkl", self.get_parameter(f"hada_t{number}"), right, left)
 
 
-def drop_rows(delta: Tensor, factor: float, chance: float) -> tuple[Tensor, float]:
-    """Leave out rows of a change by chance; what remains is scaled up to keep the expectation."""
-    keep = torch.rand(delta.shape[0], device=delta.device) > chance
-    return delta * keep.view(-1, *(1 for _ in delta.shape[1:])), factor / (1 - chance)
+def drop_rows(delta: Tensor, factor: float, dropouts: Dropouts) -> tuple[Tensor, float]:
+    """Leave out rows of a change by chance, and scale up what remains where `dropouts` say so."""
+    keep = torch.rand(delta.shape[0], device=delta.device) > dropouts.rank
+    return delta * keep.view(-1, *(1 for _ in delta.shape[1:])), factor / (1 - dropouts.rank) if dropouts.evened else factor

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from sd_scripts.library.families.base import AdapterTarget
 from sd_scripts.networks.delta import DeltaModule, Dropouts, apply_weight
 from sd_scripts.networks.loha import drop_rows
+from sd_scripts.survey.lycoris_sizes import split_side
 from sd_scripts.survey.randomness import seed_for
-from sd_scripts.survey.targets import split_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class LoKrModule(DeltaModule):
             return F.linear(rows.transpose(-1, -2), small).transpose(-1, -2).flatten(-2), factor
         delta = self._delta()
         if self.training and self.dropouts.rank:
-            delta, factor = drop_rows(delta, factor, self.dropouts.rank)
+            delta, factor = drop_rows(delta, factor, self.dropouts)
         return apply_weight(inputs, delta, self.conv), factor
 
     def strength_in(self, found: Mapping[str, Tensor]) -> float:

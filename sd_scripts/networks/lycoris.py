@@ -5,14 +5,9 @@ The package's own network builder is not used: it finds layers by the class name
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import pkgutil
-import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -21,28 +16,39 @@ from torch import Tensor, nn
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.base import AdapterTarget
-from sd_scripts.networks.base import AdapterModule
+from sd_scripts.networks.base import ALPHA_ROUNDING, AdapterModule, layer_of, refuse_others
 from sd_scripts.networks.delta import Dropouts
 from sd_scripts.networks.dylora import DyLoRAModule
 from sd_scripts.networks.full import FullModule
-from sd_scripts.params.blocks import DEFAULT_RANK
+from sd_scripts.networks.norm import NormModule
 from sd_scripts.params.config import Config
-from sd_scripts.params.lycoris import LycorisArgs
-from sd_scripts.params.network import AdapterArgs, LoRAArgs, Network
+from sd_scripts.params.lycoris_layers import NORM, LayerSettings, LycorisRules
+from sd_scripts.params.training import Training
 
 CLASSES = {
     "lora": "locon:LoConModule", "locon": "locon:LoConModule", "loha": "loha:LohaModule", "lokr": "lokr:LokrModule", "ia3": "ia3:IA3Module",
-    "dylora": "dylora:DyLoraModule", "glora": "glora:GLoRAModule", "full": "full:FullModule", "diag-oft": "diag_oft:DiagOFTModule",
-    "boft": "boft:ButterflyOFTModule",
+    "glora": "glora:GLoRAModule", "diag-oft": "diag_oft:DiagOFTModule", "boft": "boft:ButterflyOFTModule",
 }  # fmt: skip
-OWN: Mapping[str, Callable[[AdapterTarget, int, float, Mapping[str, Any]], AdapterModule]] = {
-    "dylora": lambda at, rank, alpha, given: DyLoRAModule(at, rank, alpha, unit=math.gcd(rank, given["block_size"])),
-    "full": lambda at, rank, alpha, given: FullModule(at, rank, alpha, dropouts=Dropouts(0.0, given["rank_dropout"], given["module_dropout"])),
+Make = Callable[[AdapterTarget, int, float, Mapping[str, Any]], AdapterModule]
+OWN: Mapping[str, Make] = {
+    "dylora": lambda at, rank, alpha, given: DyLoRAModule(
+        at, rank, alpha, unit=math.gcd(rank, given["block_size"]), seed=given["seed"], dropouts=Dropouts(module=given["module_dropout"])
+    ),
+    "full": lambda at, _, __, given: FullModule(at, 1, 1.0, dropouts=_dropouts(given)),
+    NORM: lambda at, _, __, given: NormModule(at, 1, 1.0, dropouts=_dropouts(given)),
 }
 """Kinds that are made here: the package's dylora draws its ranks at random even in inference, its full takes the weights off the model's layers."""
 MOST_IN_HALF = torch.finfo(torch.float16).max
-FAST = ("lora_up.weight", "hada_w2_a", "lokr_w2", "lokr_w2_b")
+FAST = ("lora_up.weight", "hada_w2_a", "lokr_w2", "lokr_w2_b", "a2.weight", "b2.weight")
 """Parameters that LoRA+ trains faster: those that start at zero."""
+PROPORTIONAL = {
+    "locon": ("lora_up.weight",), "loha": ("hada_w2_a",), "kron": ("lokr_w2", "lokr_w2_b"), "glora": ("a2.weight", "b2.weight"), "ia3": ("weight",),
+}  # fmt: skip
+"""By the package's name of a kind, parameters to which, all at once, the change is proportional."""
+
+
+def _dropouts(given: Mapping[str, Any]) -> Dropouts:
+    return Dropouts(0.0, given["rank_dropout"], given["module_dropout"], evened=bool(given["rank_dropout_scale"]))
 
 
 class LycorisModule(AdapterModule):
@@ -78,22 +84,50 @@ class LycorisModule(AdapterModule):
         """Factors that start at zero."""
         return [parameter for name, parameter in self.inner.named_parameters() if name.endswith(FAST)]
 
+    def factors(self) -> list[nn.Parameter]:
+        """Parameters to which the change is proportional all at once; none where rows are brought to a length, or weights are turned."""
+        names = () if getattr(self.inner, "wd", False) else PROPORTIONAL.get(self.inner.name, ())
+        return [parameter for name, parameter in self.inner.named_parameters() if name in names]
+
+    @torch.no_grad()
+    def norm(self) -> Tensor:
+        """Frobenius norm of the change, 0-dim, from the package's own rebuilding of it."""
+        inner, training = self.inner, self.inner.training
+        inner.eval()
+        change = inner.get_weight(inner.shape) * inner.scalar if hasattr(inner, "get_weight") else inner.get_diff_weight()[0]
+        inner.train(training)
+        return change.norm()
+
+    @torch.no_grad()
+    def shrink(self, ratio: Tensor) -> None:
+        """Multiply the change by `ratio`."""
+        for parameter in self.factors():
+            parameter.mul_(ratio)
+
     def file_tensors(self) -> dict[str, Tensor]:
         """As the package writes them."""
         return dict(self.inner.state_dict())
 
     @torch.no_grad()
     def load_file(self, found: Mapping[str, Tensor]) -> bool:
-        """Take a file's tensors. Raises ValueError where they are another adapter's, or the package does not take them back."""
+        """Take a file's tensors and keep their effect where its alpha is another, which is then True. A bound of what is turned becomes the file's.
+
+        Raises:
+            ValueError: they are another adapter's, or the package does not take them back.
+        """
         own = self.file_tensors()
+        refuse_others(found, own)
         strange = [key for key, tensor in own.items() if key not in found or found[key].shape != tensor.shape]
         if strange:
             raise ValueError(f"{strange[0]} is missing or of another shape")
+        if "on_input" in own and bool(found["on_input"]) != bool(own["on_input"]):
+            raise ValueError("on_input is another than train_on_input says")
+        alpha = None if "alpha" not in own else float(own["alpha"])
         self.inner.load_state_dict(dict(found), strict=False)
         lost = [key for key, tensor in self.file_tensors().items() if not torch.allclose(tensor.float(), found[key].float(), rtol=1e-2, atol=1e-6)]
         if lost:
             raise ValueError(f"{lost[0]} is not taken by the package lycoris-lora")
-        return False
+        return alpha is not None and self._alpha_put_back(alpha)
 
     @torch.no_grad()
     def merge(self) -> None:
@@ -105,21 +139,36 @@ class LycorisModule(AdapterModule):
         if bias is not None:
             module.bias.copy_(bias.to(module.bias))
 
+    def _alpha_put_back(self, alpha: float) -> bool:
+        """After loading, `alpha` is again what the forward computes with; what the file's would have made of the factors is made up for."""
+        inner = self.inner
+        if hasattr(inner, "constraint"):
+            inner.constraint = float(inner.alpha) * self.weight.shape[0]
+            return False
+        ratio = float(inner.alpha) / alpha
+        inner.alpha.fill_(alpha)
+        whole = getattr(inner, "use_w1", False) and getattr(inner, "use_w2", False)
+        if whole or math.isclose(ratio, 1.0, rel_tol=ALPHA_ROUNDING):
+            return False
+        for name, parameter in inner.named_parameters():
+            if name in PROPORTIONAL[inner.name]:
+                parameter.mul_(ratio)
+        return True
+
 
 @torch.no_grad()
 def probed(layer: Any, module: nn.Module) -> Tensor:
     """The weight that a linear `layer` in the place of `module` applies, in the weight's shape, float32: its answers to unit inputs."""
     weight = cast(Tensor, module.weight)
-    layer.eval()
     inputs = math.prod(weight.shape[1:])
     units = torch.eye(inputs, device=weight.device, dtype=weight.dtype).view(inputs, *weight.shape[1:])
     if not isinstance(module, nn.Conv2d):
-        return (layer(units) - layer(torch.zeros_like(units[:1]))).float().T.reshape(weight.shape)
+        return (_answer(layer, units) - _answer(layer, torch.zeros_like(units[:1]))).float().T.reshape(weight.shape)
     padding, stride = cast("tuple[int, int]", module.padding), module.stride
     at = [-(-pad // step) for pad, step in zip(padding, stride, strict=True)]
     shift = [place * step - pad for place, step, pad in zip(at, stride, padding, strict=True)]
     shifted = F.pad(units, (shift[1], 0, shift[0], 0))
-    answers = layer(shifted) - layer(torch.zeros_like(shifted[:1]))
+    answers = _answer(layer, shifted) - _answer(layer, torch.zeros_like(shifted[:1]))
     return answers[:, :, at[0], at[1]].float().T.reshape(weight.shape)
 
 
@@ -127,9 +176,16 @@ def probed(layer: Any, module: nn.Module) -> Tensor:
 def probed_bias(layer: Any, module: nn.Module) -> Tensor:
     """The bias that a linear `layer` in the place of `module` adds: its answer to zeros."""
     weight = cast(Tensor, module.weight)
-    layer.eval()
-    answer = layer(torch.zeros(1, *weight.shape[1:], device=weight.device, dtype=weight.dtype))
+    answer = _answer(layer, torch.zeros(1, *weight.shape[1:], device=weight.device, dtype=weight.dtype))
     return answer[0].flatten(1)[:, 0] if isinstance(module, nn.Conv2d) else answer[0]
+
+
+def _answer(layer: Any, inputs: Tensor) -> Tensor:
+    """Without dropouts."""
+    training = layer.training
+    answer = layer.eval()(inputs)
+    layer.train(training)
+    return answer
 
 
 def build_modules(config: Config, targets: Sequence[AdapterTarget]) -> list[AdapterModule]:
@@ -138,140 +194,39 @@ def build_modules(config: Config, targets: Sequence[AdapterTarget]) -> list[Adap
     Raises:
         ConfigError: the package is missing, the preset unknown, or the kind does not fit a layer.
     """
-    preset = read_preset(config[LycorisArgs].preset)
-    shared = _shared(config)
-    made: list[AdapterModule] = []
-    for target in targets:
-        chosen = _chosen(target, preset)
-        if chosen is None:
-            continue
-        rank, alpha = _rank_and_alpha(target, config, preset)
-        own = {**shared, **chosen}
-        algo, rank, alpha = own.pop("algo"), int(own.pop("dim", rank)), float(own.pop("alpha", alpha))
-        if not rank:
-            continue
-        if algo in OWN:
-            made.append(OWN[algo](target, rank, alpha, own))
-            continue
-        try:
-            inner = module_class(algo)(target.name, target.module, 1.0, rank, alpha, **own)
-        except (ValueError, AssertionError, NotImplementedError) as reason:
-            raise ConfigError("algo", f"{algo} does not fit {target.name}: {reason}.", fix="Choose another algo, rank or preset.") from reason
-        made.append(LycorisModule(target, rank, alpha, inner))
-    return made
+    rules = LycorisRules.of(config)
+    chosen = [(target, rules.settings(layer_of(target))) for target in targets]
+    return [make_module(target, settings, seed=config[Training].seed or 0) for target, settings in chosen if settings is not None]
 
 
-def merge_part(target: AdapterTarget, name: str, found: Mapping[str, Tensor], multiplier: float) -> bool:
-    """Merge one module of a file of any of the package's kinds into its target; False where it is none of them, or the package is missing."""
+def make_module(target: AdapterTarget, settings: LayerSettings, *, seed: int) -> AdapterModule:
+    """One target's module. Raises ConfigError: the package is missing, or the kind does not fit the layer."""
+    algo, rank, alpha, options = settings.algo, settings.rank, settings.alpha, settings.options
+    if algo in OWN:
+        return OWN[algo](target, rank, alpha, {**options, "seed": seed})
     try:
-        finder: Any = pkgutil.resolve_name("lycoris.modules:get_module")
-        maker: Any = pkgutil.resolve_name("lycoris.modules:make_module")
-    except (ImportError, AttributeError):
-        return False
-    tensors = {f"{name}.{key}": tensor for key, tensor in found.items()}
-    kind, parameters = finder(tensors, name)
-    if kind is None:
-        return False
-    try:
-        inner = maker(kind, parameters, name, target.module)
-    except TypeError:  # of ia3 it passes one too many
-        inner = kind(name, target.module, 1.0, train_on_input=bool(found.get("on_input", False)))
-        inner.load_state_dict(dict(found), strict=False)
-    if inner is None:
-        return False
-    module = LycorisModule(target, 1, 1.0, inner)
-    module.factor = multiplier
-    module.merge()
-    return True
+        inner = module_class(algo)(target.name, target.module, 1.0, rank, alpha, **options)
+    except (ValueError, AssertionError, NotImplementedError) as reason:
+        raise ConfigError("algo", f"{algo} does not fit {target.name}: {reason}.", fix="Choose another algo, rank or preset.") from reason
+    _write_strength(inner, rank)
+    return LycorisModule(target, rank, alpha, inner)
+
+
+def _write_strength(inner: Any, rank: int) -> None:
+    """Let the file say with which strength a kind trains, where the package forgets it: rank-stabilised, other readers would find another one."""
+    if not getattr(inner, "rs_lora", False):
+        return
+    if inner.name == "glora":
+        inner.alpha.mul_(math.sqrt(rank))
+    elif inner.name == "kron" and inner.use_w1 and inner.use_w2:
+        inner.scale = 1.0
+        inner.alpha.fill_(rank)
 
 
 def module_class(algo: str) -> Any:
-    """The package's class for a kind.
-
-    Raises:
-        ConfigError: there is no such kind, or the package is not installed.
-    """
-    if algo not in CLASSES:
-        raise ConfigError("algo", f"{algo!r} is no kind of lycoris.kohya.", fix=f"There are: {', '.join(CLASSES)}.")
+    """The package's class for a kind. Raises ConfigError: the package is not installed."""
     try:
         return pkgutil.resolve_name(f"lycoris.modules.{CLASSES[algo]}")
     except ImportError as reason:
         fix = "Run: python setup.py extras lycoris"
         raise ConfigError("network_module", f"lycoris.kohya needs the package lycoris-lora ({reason}).", fix=fix) from reason
-
-
-@cache
-def read_preset(name: str) -> Mapping[str, Any]:
-    """A preset by its name in the package, or from a TOML file.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    module_class("lora")
-    known: Mapping[str, Any] = pkgutil.resolve_name("lycoris.config:PRESET")
-    if name in known:
-        return known[name]
-    try:
-        content = tomllib.loads(Path(name).read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
-        fix = f"Use a TOML file, or one of {', '.join(known)}."
-        raise ConfigError("preset", f"{name} is no preset and cannot be read as one ({reason}).", fix=fix) from reason
-    return content
-
-
-def _shared(config: Config) -> dict[str, Any]:
-    own, kinds, shared = config[LycorisArgs], config[AdapterArgs], config[LoRAArgs]
-    return {
-        "algo": own.algo, "dropout": config[Network].network_dropout or own.dropout or 0.0, "rank_dropout": shared.rank_dropout or 0.0,
-        "module_dropout": shared.module_dropout or 0.0, "use_tucker": kinds.use_tucker or own.use_cp, "use_scalar": own.use_scalar,
-        "rank_dropout_scale": own.rank_dropout_scale, "weight_decompose": kinds.dora_wd, "wd_on_out": own.wd_on_output,
-        "bypass_mode": own.bypass_mode or None, "rs_lora": kinds.rs_lora, "decompose_both": kinds.decompose_both, "factor": kinds.factor,
-        "full_matrix": kinds.full_matrix, "unbalanced_factorization": own.unbalanced_factorization, "block_size": own.block_size,
-        "constraint": own.constraint or 0, "rescaled": own.rescaled, "train_on_input": own.train_on_input,
-    }  # fmt: skip
-
-
-def _rank_and_alpha(target: AdapterTarget, config: Config, preset: Mapping[str, Any]) -> tuple[int, float]:
-    network, shared = config[Network], config[LoRAArgs]
-    rank = network.network_dim or DEFAULT_RANK
-    if target.kind != "conv3x3":
-        return rank, network.network_alpha
-    if not preset.get("enable_conv", True):
-        return 0, 0.0
-    return shared.conv_dim or rank, network.network_alpha if shared.conv_alpha is None else shared.conv_alpha
-
-
-def _chosen(target: AdapterTarget, preset: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the preset says of one layer beside its choice; None where it leaves the layer out."""
-    side = "text_encoder" if target.is_text else "unet"
-    by_glob, classes = bool(preset.get("use_fnmatch")), classes_of(target)
-    if any(_matches(target.name, name, by_glob=by_glob) for name in preset.get("exclude_name", ())):
-        return None
-    by_class = classes & set(preset.get(f"{side}_target_module", ()))
-    if not by_class and not any(_matches(target.name, name, by_glob=by_glob) for name in preset.get(f"{side}_target_name", ())):
-        return None
-    own = next((dict(row) for name, row in preset.get("module_algo_map", {}).items() if name in classes), {})
-    for name, row in preset.get("name_algo_map", {}).items():
-        if _matches(target.name, name, by_glob=by_glob):
-            own |= row
-    return own
-
-
-def _matches(name: str, pattern: str, *, by_glob: bool) -> bool:
-    """A preset's name of a layer, which is a dotted path or its end, a glob or a regular expression, against kohya's name with underscores."""
-    flat = pattern.replace("\\.", "_").replace(".", "_") if not re.search(r"\.[*+?]", pattern) else pattern
-    if by_glob:
-        return fnmatch.fnmatch(name, f"*{flat}")
-    return name.endswith(f"_{flat}") or re.fullmatch(rf"(?:lora_\w+?_)?{flat}", name) is not None
-
-
-def classes_of(target: AdapterTarget) -> frozenset[str]:
-    """The classes that presets name a layer's surroundings by."""
-    name = target.name
-    if target.is_text:
-        return frozenset({"CLIPMLP"} if "_mlp_" in name else {"CLIPAttention", "CLIPSdpaAttention"})
-    if target.conv:
-        sampling = {"Downsample2D"} if name.endswith(("_op", "downsamplers_0_conv")) else {"Upsample2D"} if name.endswith("_conv") else None
-        return frozenset(sampling or {"ResnetBlock2D"})
-    inner = {"CrossAttention", "SelfAttention", "Attention"} if re.search(r"_attn[12]_", name) else {"FeedForward"} if "_ff_" in name else set()
-    return frozenset({"Transformer2DModel", *({"BasicTransformerBlock"} if inner else ()), *inner})

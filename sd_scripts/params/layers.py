@@ -18,12 +18,23 @@ _TURNED = re.compile(r"_attn[12]_to_(q|k|v|out_0)$")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: kohya's name, block of the U-Net (None in a text encoder), whether its kernel is above 1, whether it asks for convolutions."""
+    """One layer: kohya's name, block of the U-Net (None in a text encoder), whether its kernel is above 1, whether it asks for convolutions.
+
+    `is_norm` and `is_outer` (before and behind all blocks) are layers that presets of lycoris.kohya alone reach; `alias` is another name of theirs.
+    """
 
     name: str
     block: int | None
     large_conv: bool
     needs_conv: bool
+    is_norm: bool = False
+    is_outer: bool = False
+    alias: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it belongs to a text encoder."""
+        return self.block is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,10 +71,4 @@ class LycorisArgs:
         when={**_ITS_OWN, "dora_wd": True},
     )
     unbalanced_factorization: bool = param(False, "Swap the parts of one side (lokr).", label="Unbalanced factors", when={**_ITS_OWN, "algo": "lokr"})
-    train_norm: bool = param(
-        False,
-        "Train norm layers too.",
-        label="Norm layers",
-        when=_ITS_OWN,
-        unavailable="norm layers have no name in kohya's LoRA files for SDXL. Leave it out.",
-    )
+    train_norm: bool = param(False, "Train norm layers too, where the preset reaches.", label="Norm layers", when=_ITS_OWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from sd_scripts.errors import DataError
-from sd_scripts.params.families.signatures import BASE_VERSIONS, LORA_SIGNATURES, SIGNATURES, TITLES, Signature
+from sd_scripts.params.families.signatures import BASE_VERSIONS, LORA_SIGNATURES, SIGNATURES, TITLES, Mark, Signature
 from sd_scripts.survey.pickle_header import read_pickle
 from sd_scripts.survey.weights_header import Header, Tensor, bytes_of, read_safetensors
 
@@ -23,7 +24,11 @@ _PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_
 _INPUTS = ("model.diffusion_model.input_blocks.0.0.weight", "unet/conv_in.weight")
 _USUAL_CHANNELS = 4
 _SPECIAL_INPUTS = {9: "an inpainting model", 8: "an image-editing model", 5: "a depth model"}
-_ADAPTER_MARKS = (".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".hada_w1_a", ".lokr_w1", ".oft_blocks", ".oft_diag")
+_ADAPTER_MARKS = (
+    *(".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag"),
+    *(".on_input", ".w_norm", ".diff"),
+)
+_GLORA_MARK = re.compile(r"(lora|lycoris)_\w+\.a2\.weight")
 _VAE_MARKS = ("decoder.conv_in.weight", "first_stage_model.decoder.conv_in.weight")
 _EMBEDDING_MARKS = ("emb_params", "clip_l", "clip_g", "string_to_param.*")
 
@@ -121,7 +126,7 @@ def facts_of(header: Header, *, is_folder: bool = False) -> ModelFacts:
 def _kind(tensors: Mapping[str, Tensor], *, is_folder: bool) -> Kind:
     if is_folder:
         return "folder"
-    if any(name.endswith(_ADAPTER_MARKS) for name in tensors):
+    if any(name.endswith(_ADAPTER_MARKS) or _GLORA_MARK.fullmatch(name) for name in tensors):
         return "lora"
     if any(name in tensors for name in _EMBEDDING_MARKS):
         return "embedding"
@@ -146,8 +151,13 @@ def _signature(header: Header, kind: Kind) -> Signature | None:
 
 
 def _matches(row: Signature, tensors: Mapping[str, Tensor]) -> bool:
-    there = all(mark.name in tensors and mark.dims in (None, len(tensors[mark.name][1])) for mark in row.marks)
-    return there and not any(name in tensors for name in row.absent)
+    return all(_is_there(mark, tensors) for mark in row.marks) and not any(name in tensors for name in row.absent)
+
+
+def _is_there(mark: Mark, tensors: Mapping[str, Tensor]) -> bool:
+    if mark.name.endswith("*"):
+        return any(name.startswith(mark.name[:-1]) for name in tensors)
+    return mark.name in tensors and mark.dims in (None, len(tensors[mark.name][1]))
 
 
 def _precision(tensors: Mapping[str, Tensor]) -> str:

@@ -6,21 +6,37 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.families.facts import AdapterPlace
 from sd_scripts.params.layers import Layer, LayerRules, unmatched
-from sd_scripts.params.network import LOHA_MODULE, LORA_FA_MODULE, LYCORIS_MODULE, OFT_MODULE, PRODUCTS, RANKED, AdapterArgs, Network
-from sd_scripts.params.problem import Problem, warning
+from sd_scripts.params.lycoris_layers import NORM, LayerSettings, LycorisRules
+from sd_scripts.params.network import (
+    DYLORA_MODULE,
+    LOHA_MODULE,
+    LORA_FA_MODULE,
+    LYCORIS_MODULE,
+    OFT_MODULE,
+    OWN_MODULES,
+    PRODUCTS,
+    AdapterArgs,
+    Network,
+)
+from sd_scripts.params.problem import Problem, error, warning
 from sd_scripts.params.saving import Saving
 from sd_scripts.survey.header import Header
+from sd_scripts.survey.lycoris_sizes import learnt, least_rank, split_side
 
 _SUFFIXES = ("lora_down.weight", "lora_up.weight", "alpha")
 _ENTRY_BYTES = 62
 """Bytes of one tensor's entry in a safetensors header, apart from its name."""
 _METADATA_BYTES = 6000
 _SAVED_BYTES = {"fp16": 2, "bf16": 2}
+_WITHOUT_RANK = ("full", "ia3", NORM)
+"""Kinds of lycoris.kohya for which there is none."""
+_NAMES_SHOWN = 5
 _KINDS = re.compile(r"(attn\d|self_attn|ff|mlp|proj_in|proj_out|resnets|samplers|in_layers|out_layers|emb_layers|skip_connection|_op$|conv$)")
 _WORDS = {
     "attn1": "self-attention", "self_attn": "self-attention", "attn2": "attention to the caption", "ff": "feed-forward", "mlp": "feed-forward",
@@ -30,7 +46,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """One line of the table of what is trained: layers of one sort with the same rank."""
+    """One line of the table of what is trained: layers of one sort with the same rank, 0 where there is none."""
 
     part: str
     sort: str
@@ -40,7 +56,8 @@ class LayerRow:
 
     def line(self) -> str:
         """The row for people."""
-        return f"{self.part}, {self.sort}: {self.layers:,} layers, rank {self.rank}, {self.parameters:,} numbers"
+        rank = f"rank {self.rank}, " if self.rank else ""
+        return f"{self.part}, {self.sort}: {self.layers:,} {'layer' if self.layers == 1 else 'layers'}, {rank}{self.parameters:,} numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,35 +80,74 @@ def adapter_size(config: Config, header: Header) -> AdapterSize | None:
     if Network not in config:
         return None
     network = config[Network]
-    if network.network_module not in (*RANKED, OFT_MODULE) or network.dim_from_weights:
+    if network.network_module not in (*OWN_MODULES, LYCORIS_MODULE) or network.dim_from_weights:
         return None
-    family = FAMILIES[config.command.family]
-    rules = LayerRules.of(config, family.blocks)
-    chosen = [(place, rank) for place in family.places(header.tensors) if (rank := _rank(place, network, rules))]
-    sizes = [_parameters(config, place, rank) for place, rank in chosen]
-    parameters = sum(sizes)
-    saved = sum(_saved(config, place, rank) for place, rank in chosen)
-    names = sum(len(place.name) + 1 + len(suffix) + _ENTRY_BYTES for place, _ in chosen for suffix in _SUFFIXES)
+    if network.network_module == LYCORIS_MODULE:
+        told = [(place, 0 if own.algo in _WITHOUT_RANK else own.rank, learnt(place, own)) for place, own in _lycoris(config, header)]
+        saved = sum(size for _, _, size in told)
+    else:
+        family = FAMILIES[config.command.family]
+        rules = LayerRules.of(config, family.blocks)
+        chosen = [(place, rank) for place in family.places(header.tensors) if (rank := _rank(place, network, rules))]
+        told = [(place, rank, _parameters(config, place, rank)) for place, rank in chosen]
+        saved = sum(_saved(config, place, rank) for place, rank in chosen)
+    parameters = sum(size for _, _, size in told)
+    names = sum(len(place.name) + 1 + len(suffix) + _ENTRY_BYTES for place, _, _ in told for suffix in _SUFFIXES)
     value_bytes = _SAVED_BYTES.get(config[Saving].save_precision or "", 4)
-    unet = sum(place.part == "unet" for place, _ in chosen)
-    rows = _rows((place, rank, size) for (place, rank), size in zip(chosen, sizes, strict=True))
-    return AdapterSize(unet, len(chosen) - unet, parameters, (saved + len(chosen)) * value_bytes + names + _METADATA_BYTES, rows)
+    unet = sum(place.part == "unet" for place, _, _ in told)
+    return AdapterSize(unet, len(told) - unet, parameters, (saved + len(told)) * value_bytes + names + _METADATA_BYTES, _rows(told))
+
+
+def _lycoris(config: Config, header: Header) -> Iterator[tuple[AdapterPlace, LayerSettings]]:
+    """What each layer gets from lycoris.kohya."""
+    family, rules, network = FAMILIES[config.command.family], LycorisRules.of(config), config[Network]
+    for place in chain(family.places(header.tensors), family.outer_places(header.tensors)):
+        own = rules.settings(layer_at(place)) if _may_train(place, network) else None
+        if own is not None:
+            yield place, own
+
+
+def layer_at(place: AdapterPlace) -> Layer:
+    """A place as the rules about layers know it."""
+    return Layer(place.name, place.block, place.is_large_conv, place.needs_conv, is_norm=place.is_norm, is_outer=place.is_outer, alias=place.alias)
 
 
 def pattern_problems(config: Config, header: Header) -> Iterator[Problem]:
-    """Patterns of layer names that fit no layer of this model. Raises ConfigError for a malformed list."""
+    """Patterns of layer names that fit no layer of this model, and layers that the adapter does not fit. Raises ConfigError for a malformed list."""
     if Network not in config:
+        return
+    if config[Network].network_module == LYCORIS_MODULE:
+        yield from _preset_problems(config, header)
         return
     names = [place.name for place in FAMILIES[config.command.family].places(header.tensors)]
     for field, pattern in unmatched(config[AdapterArgs], names) if names else ():
         yield warning(field, f"{pattern} fits no layer of this model.", f"Names are like {names[0]}; * stands for anything.")
 
 
+def _preset_problems(config: Config, header: Header) -> Iterator[Problem]:
+    family, rules = FAMILIES[config.command.family], LycorisRules.of(config)
+    layers = [layer_at(place) for place in chain(family.places(header.tensors), family.outer_places(header.tensors))]
+    strange = list(rules.preset.unmatched(layers)) if layers and not rules.preset.name else []
+    if strange:
+        shown = ", ".join(f"{item} of {key}" for key, item in strange[:_NAMES_SHOWN]) + (", ..." if len(strange) > _NAMES_SHOWN else "")
+        fix = f"Names are like {layers[0].name}, or the end of one."
+        yield warning("preset", f"The preset names what no layer of this model is called ({len(strange)}): {shown}.", fix)
+    if config[Network].dim_from_weights:
+        return
+    told = [(place, least_rank(place.shape[0]), own.rank) for place, own in _lycoris(config, header) if own.algo == "boft" and not learnt(place, own)]
+    if told:
+        place, least, rank = max(told, key=lambda row: row[1])
+        fix = f"Use a rank of {least} or more." if least else "Choose another algo or preset."
+        yield error("network_dim", f"boft cannot split the {place.shape[0]:,} outputs of {place.name} at rank {rank}.", fix)
+
+
 def _rank(place: AdapterPlace, network: Network, rules: LayerRules) -> int:
     """Rank of the adapter at `place`, 0 for none."""
-    if network.network_train_unet_only if place.block is None else network.network_train_text_encoder_only:
-        return 0
-    return rules.rank_and_alpha(Layer(place.name, place.block, place.is_large_conv, place.needs_conv))[0]
+    return rules.rank_and_alpha(layer_at(place))[0] if _may_train(place, network) else 0
+
+
+def _may_train(place: AdapterPlace, network: Network) -> bool:
+    return not (network.network_train_unet_only if place.block is None else network.network_train_text_encoder_only)
 
 
 def _parameters(config: Config, place: AdapterPlace, rank: int) -> int:
@@ -113,7 +169,7 @@ def _saved(config: Config, place: AdapterPlace, rank: int) -> int:
     if module == LOHA_MODULE:
         tucker = arguments.use_tucker and area > 1
         return 2 * rank * (outputs + (inputs + rank * area if tucker else inputs * area))
-    if module in (*PRODUCTS, LYCORIS_MODULE) or module == "networks.dylora":
+    if module in (*PRODUCTS, DYLORA_MODULE):
         return place.parameters(rank) * (2 if arguments.pissa else 1)
     return _kronecker(arguments, (outputs, inputs, area), rank)
 
@@ -127,18 +183,6 @@ def _kronecker(arguments: AdapterArgs, sides: tuple[int, int, int], rank: int) -
         return small + out_2 * in_2 * area
     tucker = arguments.use_tucker and area > 1
     return small + rank * (out_2 + (in_2 + rank * area if tucker else in_2 * area))
-
-
-def split_side(size: int, factor: int) -> tuple[int, int]:
-    """A side of a weight as small · large for LoKr: the small part is `factor` where that divides it, else the largest divisor up to factor and root.
-
-    -1 means no other limit than the root.
-    """
-    if factor > 0 and size % factor == 0:
-        return min(factor, size // factor), max(factor, size // factor)
-    most = math.isqrt(size) if factor < 0 else min(factor, math.isqrt(size))
-    small = next(divisor for divisor in range(max(1, most), 0, -1) if size % divisor == 0)
-    return small, size // small
 
 
 def _rows(chosen: Iterable[tuple[AdapterPlace, int, int]]) -> tuple[LayerRow, ...]:
@@ -156,6 +200,10 @@ def _part(part: str) -> str:
 
 
 def _sort(place: AdapterPlace) -> str:
+    if place.is_norm:
+        return "norms"
+    if place.is_outer:
+        return "time embedding" if len(place.shape) == 2 else "first and last convolution"
     if place.needs_conv:
         return "convolutions"
     found = _KINDS.search(place.name)

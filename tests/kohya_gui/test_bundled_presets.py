@@ -63,7 +63,9 @@ MAIN_VALUES = {
     "sd15-edg-loconoptisettings": ("locon", "AdamW8bit", 1e-4, 64, 64, 3),
     "sd15-edg-lohaoptisettings": ("loha", "AdamW8bit", 1e-4, 32, 32, 3),
     "sd15-edg-loraoptisettings": ("", "AdamW8bit", 1e-4, 64, 64, 3),
+    "sd15-glora-v1-0": ("lokr", "AdamW", 1e-4, 100000, 1, 1),
     "sd15-lokr-v1-0": ("lokr", "AdamW", 1e-4, 100000, 1, 1),
+    "sd15-lokr-v1-1": ("lokr", "AdamW", 1e-4, 100000, 1, 1),
     "sd15-lokr-v2-0": ("lokr", "Prodigy", 1, 100000, 1, 2),
     "sdxl-ai-now-pagedadamw8bit-v1-0": ("", "PagedAdamW8bit", 5e-5, None, None, 2),
     "sdxl-essenz-series-by-ai-characters-training-v1-0": ("", "AdamW8bit", 1e-6, None, None, 1),
@@ -155,7 +157,7 @@ def test_the_list_tells_where_a_preset_comes_from() -> None:
 TRAINED = [
     ("train_network", "sd-style-06gb"),
     ("train_network", "kohya-sd15-lokr-v2-0"),
-    ("train_network", "kohya-sd15-lokr-v1-0"),
+    ("train_network", "kohya-sd15-lokr-v1-1"),
     ("train_network", "kohya-sd15-edg-loconoptisettings"),
     ("train_network", "kohya-ia3-prodigy-sd15"),
     ("sdxl_train_network", "sdxl-person-08gb"),
@@ -166,7 +168,7 @@ TRAINED = [
     ("sdxl_train", "sdxl-many-12gb"),
     ("train_textual_inversion", "sd-person-06gb"),
 ]
-"""Every optimizer of the presets but the paged one, which needs a GPU, and every way to save memory once."""
+"""Every optimizer of the presets but the paged one, and every way to save memory, once."""
 
 
 @pytest.mark.parametrize(("script", "name"), TRAINED)

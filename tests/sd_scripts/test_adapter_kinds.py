@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sd_scripts.library.methods.adapter import Adapter
 from sd_scripts.library.weights_file import read_weights
-from sd_scripts.networks.build import merge_file, part_of, shape_in_file
+from sd_scripts.networks.build import by_layer, merge_file, shape_in_file
 from sd_scripts.networks.lycoris import module_class, probed
 from sd_scripts.params.commands import command
 from sd_scripts.params.config import make_config
@@ -33,6 +33,7 @@ KINDS = {
         f"lycoris {algo}": ("lycoris.kohya", (f"algo={algo}", *more), ends)
         for algo, more, ends in (
             ("locon", ("preset=attn-mlp",), {"lora_up.weight", "lora_down.weight", "alpha"}),
+            ("lora", ("preset=full", "train_norm=True", "conv_dim=1"), {"lora_up.weight", "lora_down.weight", "alpha", "w_norm", "b_norm"}),
             ("loha", ("preset=attn-only",), {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "alpha"}),
             ("lokr", ("preset=attn-only", "factor=4"), {"lokr_w1", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "alpha"}),
             ("ia3", ("preset=ia3",), {"weight", "on_input"}),
@@ -154,13 +155,22 @@ def test_a_tucker_lora_is_merged_by_lycoris(tmp_path):
     torch.testing.assert_close(target.module.weight, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_dora_by_inputs_is_refused_by_name(tmp_path):
+@pytest.mark.parametrize("algo", ["locon", "loha", "lokr"])
+def test_dora_by_inputs_is_merged_as_lycoris_trains_it(tmp_path, algo):
     family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
-    target = next(target for target in family.targets() if target.kind == "linear" and not target.is_text)
-    inner = module_class("locon")(target.name, target.module, 1.0, 2, 1.0, weight_decompose=True, wd_on_out=False)
+    target = next(target for target in family.targets() if target.name.endswith("_ff_net_0_proj"))
+    torch.manual_seed(3)
+    inner = module_class(algo)(target.name, target.module, 1.0, 2, 1.0, weight_decompose=True, wd_on_out=False)
+    with torch.no_grad():
+        for parameter in inner.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
     file = {f"{target.name}.{key}": tensor.detach().clone() for key, tensor in inner.state_dict().items()}
-    with pytest.raises(ValueError, match="DoRA by inputs"):
-        merge_file([target], file, 1.0)
+    assert file[f"{target.name}.dora_scale"].shape == (1, target.module.weight.shape[1])
+    inner.org_forward = target.module.forward
+    expected, plain = probed(inner, target.module), target.module.weight.clone()
+    merge_file([target], file, 1.0)
+    torch.testing.assert_close(target.module.weight, expected, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(expected, plain, atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +186,11 @@ def test_dora_by_inputs_is_refused_by_name(tmp_path):
         ({"network_args": ("include_patterns=([",)}, "is no pattern"),
         ({"network_args": ("network_reg_dims=attn",)}, "not of the form pattern=number"),
         ({"network_args": ("dora_wd=True",), "scale_weight_norms": 1}, "It has no meaning with dora_wd"),
-        ({"network_module": "lycoris.kohya", "network_args": ("preset=nowhere.toml",)}, "nowhere.toml is no preset"),
+        (
+            {"network_module": "lycoris.kohya", "network_args": ("preset=nowhere.toml",)},
+            "nowhere.toml is no preset of the package, and there is no such file",
+        ),
+        ({"network_module": "lycoris.kohya", "network_args": ("preset=fulll",)}, "Did you mean full?"),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, run_dir, capsys, given, words):
@@ -243,10 +257,10 @@ def test_lycoris_reads_the_file_as_we_do(tmp_path, run_dir, kind):
     given = {**options(kind), "network_args": tuple(word for word in KINDS[kind][1] if not word.startswith("use_tucker"))}
     assert train(tmp_path, output_name="cat", network_train_unet_only=True, max_train_steps=3, **given) == 0
     tensors = saved(tmp_path, "cat")
-    family = tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
+    parts, family = by_layer(tensors), tiny_models.load_sd(tiny_runs.micro_model(tmp_path))
     compared = 0
     for target in family.targets():
-        found = part_of(tensors, target.name)
+        found = parts.get(target.name)
         if not found:
             continue
         shape = shape_in_file(target, found)

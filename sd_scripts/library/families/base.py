@@ -67,18 +67,22 @@ class AdapterTarget:
         name: kohya's full name, the stem of its keys in weight files: `lora_unet_down_blocks_0_attentions_0_proj_in`,
             `lora_te_text_model_encoder_layers_0_mlp_fc1`.
         part: which part of the model it belongs to; families with two text encoders call the second one "text_encoder_2".
-        module: the Linear or Conv2d itself.
-        kind: "linear", "conv1x1" or "conv3x3" (any larger kernel).
+        module: the Linear, Conv2d or norm itself.
+        kind: "linear", "conv1x1", "conv3x3" (any larger kernel) or "norm".
         conv: True for modules that get an adapter only when convolutions are asked for (resnets with their time projection, down- and upsamplers).
         block: index among kohya's blocks of a U-Net (`params.blocks.BlockLayout`); None outside the U-Net.
+        is_outer: whether it stands before or behind all blocks of the U-Net.
+        alias: another name by which presets of lycoris.kohya may call it, without prefix: "conv_in".
     """
 
     name: str
     part: Literal["unet", "text_encoder", "text_encoder_2"]
     module: nn.Module
-    kind: Literal["linear", "conv1x1", "conv3x3"]
+    kind: Literal["linear", "conv1x1", "conv3x3", "norm"]
     conv: bool
     block: int | None
+    is_outer: bool = False
+    alias: str = ""
 
     @property
     def is_text(self) -> bool:
@@ -149,6 +153,10 @@ class Family(Protocol):
 
     def targets(self) -> tuple[AdapterTarget, ...]:
         """Every module that an adapter may patch, in kohya's creation order."""
+        ...
+
+    def outer_targets(self) -> tuple[AdapterTarget, ...]:
+        """Modules that only presets of lycoris.kohya reach: norm layers, and what stands before and behind the U-Net's blocks."""
         ...
 
     def checkpoint_tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:

@@ -21,14 +21,14 @@ from sd_scripts.library.weights_file import SavedFile, read_weights, save_weight
 from sd_scripts.networks.base import Adapter as Modules
 from sd_scripts.networks.base import LoadReport, Rates
 from sd_scripts.networks.build import build, build_from, merge_file
-from sd_scripts.networks.convert import to_kohya
+from sd_scripts.networks.convert import to_kohya, written_beside
 from sd_scripts.networks.lora import LoRAModule, kept_ranks
 from sd_scripts.params.blocks import lr_weights
 from sd_scripts.params.config import Config, network_words
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.layers import by_name
 from sd_scripts.params.memory import Precision
-from sd_scripts.params.network import AdapterArgs, LoRAArgs, Network
+from sd_scripts.params.network import LYCORIS_MODULE, AdapterArgs, LoRAArgs, Network
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, warning
 from sd_scripts.params.rules.word import learnt_word
@@ -67,10 +67,11 @@ class Adapter:
             ConfigError: the options give no adapter, or a file's ranks are not the configured ones.
             DataError: a weight file cannot be read, or belongs to another model.
         """
-        targets = self.family.targets()
-        self._merge_base_weights(targets)
-        wanted = [target for target in targets if self._trains(target.part)]
-        tensors, bundled = split_bundle(self._renamed(self._network_weights(), targets), learnt_word(self.config))
+        usual = self.family.targets()
+        every = (*usual, *self.family.outer_targets())
+        self._merge_base_weights(every)
+        wanted = [target for target in (every if self.network.network_module == LYCORIS_MODULE else usual) if self._trains(target.part)]
+        tensors, bundled = split_bundle(self._network_weights(every), learnt_word(self.config))
         if self.network.dim_from_weights:
             self.adapter = build_from(self.config, wanted, tensors)
         else:
@@ -211,7 +212,7 @@ class Adapter:
     def _merge_base_weights(self, targets: Sequence[AdapterTarget]) -> None:
         given = self.network.base_weights_multiplier or ()
         for index, name in enumerate(self.network.base_weights or ()):
-            tensors = self._renamed(read_weights(Path(name))[0], targets)
+            tensors = self._read(name, targets)
             try:
                 unknown = merge_file(targets, tensors, given[index] if index < len(given) else 1.0)
             except ValueError as error:
@@ -241,14 +242,15 @@ class Adapter:
             return tensors
         return tensors | as_bundle(self.config[LearntWord].token_string or "", self.word.tensors(None))
 
-    def _renamed(self, tensors: Mapping[str, Tensor], targets: Sequence[AdapterTarget]) -> dict[str, Tensor]:
-        """Another program's file under kohya's names."""
-        parts = dict(zip(("text_encoder", "text_encoder_2"), self.family.text_encoders, strict=False))
-        return to_kohya(tensors, targets, {"unet": self.family.unet, **parts})
+    def _read(self, name: str, targets: Sequence[AdapterTarget]) -> dict[str, Tensor]:
+        """A file of any program under kohya's names."""
+        path, parts = Path(name), dict(zip(("text_encoder", "text_encoder_2"), self.family.text_encoders, strict=False))
+        tensors, metadata = read_weights(path)
+        return to_kohya(tensors, targets, {"unet": self.family.unet, **parts}, told=written_beside(path, metadata))
 
-    def _network_weights(self) -> dict[str, Tensor]:
+    def _network_weights(self, targets: Sequence[AdapterTarget]) -> dict[str, Tensor]:
         if self.network.network_weights:
-            return read_weights(Path(self.network.network_weights))[0]
+            return self._read(self.network.network_weights, targets)
         if self.network.dim_from_weights:
             raise ConfigError("dim_from_weights", "There is no file to take ranks from.", fix="Give network_weights, or switch dim_from_weights off.")
         return {}

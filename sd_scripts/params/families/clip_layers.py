@@ -7,15 +7,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sd_scripts.params.families.facts import AdapterPlace, Tensors
+from sd_scripts.params.families.facts import AdapterPlace, Tensors, has_bias
 
 _LAYER = r"encoder\.layers\.(\d+)\.(self_attn\.(?:[qkv]|out)_proj|mlp\.fc[12])\.weight"
 _OPEN_LAYER = r"transformer\.resblocks\.(\d+)\.(attn\.in_proj_weight|attn\.out_proj\.weight|mlp\.c_fc\.weight|mlp\.c_proj\.weight)"
+_NORM = r"encoder\.layers\.(\d+)\.(layer_norm[12])\.weight"
+_OPEN_NORM = r"transformer\.resblocks\.(\d+)\.(ln_[12])\.weight"
 _OPEN_NAMES = {
     "attn.in_proj_weight": ("self_attn_k_proj", "self_attn_v_proj", "self_attn_q_proj"),
     "attn.out_proj.weight": ("self_attn_out_proj",),
     "mlp.c_fc.weight": ("mlp_fc1",),
     "mlp.c_proj.weight": ("mlp_fc2",),
+    "ln_1": ("layer_norm1",),
+    "ln_2": ("layer_norm2",),
 }
 """Modules by OpenCLIP's tensor: its fused projection is three of them."""
 
@@ -31,10 +35,10 @@ class SingleText:
     most_layers: int | None = None
     part: Part = "text_encoder"
 
-    def patterns(self) -> tuple[re.Pattern[str], ...]:
-        """Tensors of its layers in OpenAI's and in OpenCLIP's naming."""
-        top = re.escape(self.top)
-        return re.compile(top + r"transformer\.(?:text_model\.)?" + _LAYER), re.compile(top + r"model\." + _OPEN_LAYER)
+    def patterns(self, *, norms: bool) -> tuple[re.Pattern[str], ...]:
+        """Tensors of its layers, or of their norms, in OpenAI's and in OpenCLIP's naming."""
+        top, (plain, open_clip) = re.escape(self.top), (_NORM, _OPEN_NORM) if norms else (_LAYER, _OPEN_LAYER)
+        return re.compile(top + r"transformer\.(?:text_model\.)?" + plain), re.compile(top + r"model\." + open_clip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +49,21 @@ class FolderText:
     prefix: str
     most_layers: int | None = None
 
-    def patterns(self) -> tuple[re.Pattern[str], ...]:
-        """Tensors of its layers."""
-        return (re.compile(re.escape(self.part) + r"/(?:text_model\.)?" + _LAYER),)
+    def patterns(self, *, norms: bool) -> tuple[re.Pattern[str], ...]:
+        """Tensors of its layers, or of their norms."""
+        return (re.compile(re.escape(self.part) + r"/(?:text_model\.)?" + (_NORM if norms else _LAYER)),)
 
 
-def text_places(tensors: Tensors, encoders: Iterable[SingleText | FolderText]) -> Iterator[AdapterPlace]:
-    """Every layer of these text encoders that an adapter can wrap, in the file's order, one encoder after the other."""
+def text_places(tensors: Tensors, encoders: Iterable[SingleText | FolderText], *, norms: bool = False) -> Iterator[AdapterPlace]:
+    """Every layer of these text encoders that an adapter can wrap, or every norm in them, in the file's order, one encoder after the other."""
     for encoder in encoders:
-        patterns = encoder.patterns()
-        for name, (_, shape) in tensors.items():
-            found = next((match for pattern in patterns if (match := pattern.fullmatch(name))), None)
+        patterns = encoder.patterns(norms=norms)
+        for key, (_, shape) in tensors.items():
+            found = next((match for pattern in patterns if (match := pattern.fullmatch(key))), None)
             if found is None or int(found[1]) >= (encoder.most_layers or 10**6):
                 continue
             modules = _OPEN_NAMES.get(found[2], (found[2].replace(".", "_"),))
             for module in modules:
                 own = (shape[0] // len(modules), *shape[1:])
-                yield AdapterPlace(f"{encoder.prefix}_text_model_encoder_layers_{found[1]}_{module}", encoder.part, own, None, needs_conv=False)
+                name = f"{encoder.prefix}_text_model_encoder_layers_{found[1]}_{module}"
+                yield AdapterPlace(name, encoder.part, own, None, needs_conv=False, bias=has_bias(tensors, key), is_norm=norms)

@@ -18,7 +18,8 @@ class AdapterPlace:
     """A layer that an adapter can wrap, told from a weights file's header.
 
     `shape` is (outputs, inputs) of a linear layer or (outputs, inputs, height, width) of a convolution; `block` is kohya's block index, None in a
-    text encoder. `needs_conv`: only with `conv_dim`.
+    text encoder. `needs_conv`: only with `conv_dim`. The last three are for layers that only presets of lycoris.kohya reach; see
+    `params.layers.Layer`.
     """
 
     name: str
@@ -26,6 +27,10 @@ class AdapterPlace:
     shape: tuple[int, ...]
     block: int | None
     needs_conv: bool
+    bias: bool = True
+    is_norm: bool = False
+    is_outer: bool = False
+    alias: str = ""
 
     @property
     def is_large_conv(self) -> bool:
@@ -35,6 +40,11 @@ class AdapterPlace:
     def parameters(self, rank: int) -> int:
         """Trained numbers of a LoRA of `rank` here: down and up factor."""
         return rank * (math.prod(self.shape[1:]) + self.shape[0])
+
+
+def has_bias(tensors: Tensors, weight: str) -> bool:
+    """Whether the layer whose weight is called so has a bias."""
+    return f"{weight.removesuffix('weight')}bias" in tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,8 @@ class FamilyFacts:
 
     `kinds` are the kinds of file (see `signatures`) that its trainers take. Sides of pictures must be multiples of `latent_stride` pixels, sides of
     buckets should be of `bucket_divisor`. `scripts` maps a method to its trainer. `resolution_of` maps a kind to the side it was trained at.
-    `blocks` are those of its U-Net that have a rank and a rate of their own, `places` finds the layers that an adapter can wrap in a file's tensors.
+    `blocks` are those of its U-Net that have a rank and a rate of their own, `places` finds the layers that an adapter can wrap in a file's tensors,
+    `outer_places` those that only presets of lycoris.kohya reach.
     `half_vae_overflows`: its own VAE makes NaN in fp16. `activations` maps a kind to the bytes per pixel that a step in 16 bits keeps for its
     backward pass: as it is, and with every block checkpointed.
     `text_cache` is None where the ecosystem has no files of encoded captions.
@@ -84,6 +95,7 @@ class FamilyFacts:
     cache_suffix: str
     blocks: BlockLayout
     places: Callable[[Tensors], tuple[AdapterPlace, ...]]
+    outer_places: Callable[[Tensors], tuple[AdapterPlace, ...]]
     resolution_of: Mapping[str, int]
     preview: PreviewDefaults
     activations: Mapping[str, tuple[int, int]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from sd_scripts.params.blocks import UNET_25
 from sd_scripts.params.families.clip_layers import FolderText, SingleText, text_places
-from sd_scripts.params.families.facts import AdapterPlace, FamilyFacts, PreviewDefaults, Tensors
+from sd_scripts.params.families.facts import AdapterPlace, FamilyFacts, PreviewDefaults, Tensors, has_bias
+from sd_scripts.params.families.unet_ends import end_places
 
 USED_TEXT_LAYERS = {"sd2": 23}
 """Layers of the text encoder that are loaded, where that is fewer than the file holds: 2.x conditions on the last but one."""
@@ -18,12 +19,14 @@ _UNET = re.compile(r"model\.diffusion_model\.(input_blocks|middle_block|output_b
 _FOLDER_UNET = re.compile(r"unet/(?:(down_blocks|up_blocks)\.(\d+)|(mid_block))\.(attentions|resnets|downsamplers|upsamplers)\.(\d+)\.(.+)\.weight")
 _DOWNSAMPLER = re.compile(r"model\.diffusion_model\.input_blocks\.(\d+)\.0\.op\.weight")
 _RESNET = {"in_layers.2": "conv1", "out_layers.3": "conv2", "emb_layers.1": "time_emb_proj", "skip_connection": "conv_shortcut"}
+_RESNET_NORM = {"in_layers.0": "norm1", "out_layers.0": "norm2"}
 _INNER = {
     "attentions": re.compile(r"proj_in|proj_out|transformer_blocks\.\d+\.(?:attn[12]\.to_(?:[qkv]|out\.0)|ff\.net\.(?:0\.proj|2))"),
     "resnets": re.compile("|".join(_RESNET.values())),
     "downsamplers": re.compile("conv"),
     "upsamplers": re.compile("conv"),
 }
+_NORM = {"attentions": re.compile(r"norm|transformer_blocks\.\d+\.norm[123]"), "resnets": re.compile("norm[12]")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,17 @@ class UNetPlace:
         return self.kind != "attentions"
 
 
-def unet_places(names: Iterable[str]) -> dict[str, UNetPlace]:
-    """Where an adapter may go, by the weight's name: LDM names (`model.diffusion_model.`) or a folder's (`unet/`). Other weights are left out."""
+def unet_places(names: Iterable[str], *, norms: bool = False) -> dict[str, UNetPlace]:
+    """Where an adapter may go, by the weight's name: LDM names (`model.diffusion_model.`) or a folder's (`unet/`). Other weights are left out.
+
+    `norms`: the norm layers in its blocks instead.
+    """
     names = tuple(names)
     downsamplers = [int(found.group(1)) for found in map(_DOWNSAMPLER.fullmatch, names) if found]
     period = min(downsamplers, default=3)
     places = {name: _ldm_place(name, period) if name.startswith("model.") else _folder_place(name) for name in names}
-    return {name: place for name, place in places.items() if place is not None and _INNER[place.kind].fullmatch(place.inner)}
+    inner = _NORM if norms else _INNER
+    return {name: place for name, place in places.items() if place is not None and place.kind in inner and inner[place.kind].fullmatch(place.inner)}
 
 
 def _folder_place(name: str) -> UNetPlace | None:
@@ -85,7 +92,7 @@ def _ldm_place(name: str, period: int) -> UNetPlace | None:
         return (
             UNetPlace("mid_block", 0, "attentions", 0, inner)
             if number == 1
-            else UNetPlace("mid_block", 0, "resnets", number // 2, _RESNET.get(inner, ""))
+            else UNetPlace("mid_block", 0, "resnets", number // 2, _resnet_leaf(inner))
         )
     side, at = ("down_blocks", number - 1) if part == "input_blocks" else ("up_blocks", number)
     if at < 0:
@@ -94,15 +101,29 @@ def _ldm_place(name: str, period: int) -> UNetPlace | None:
         return UNetPlace(side, at // period, "downsamplers" if inner == "op" else "upsamplers", 0, "conv")
     if position == "1":
         return UNetPlace(side, at // period, "attentions", at % period, inner)
-    return UNetPlace(side, at // period, "resnets", at % period, _RESNET.get(inner, ""))
+    return UNetPlace(side, at // period, "resnets", at % period, _resnet_leaf(inner))
+
+
+def _resnet_leaf(inner: str) -> str:
+    return _RESNET.get(inner) or _RESNET_NORM.get(inner, "")
 
 
 def adapter_places(tensors: Tensors) -> tuple[AdapterPlace, ...]:
     """Every layer of a model that an adapter can wrap: text encoder, then U-Net, in the file's order."""
+    return tuple(_places(tensors, norms=False))
+
+
+def outer_places(tensors: Tensors) -> tuple[AdapterPlace, ...]:
+    """What only presets of lycoris.kohya reach: norm layers, and what stands before and behind the blocks."""
+    return (*_places(tensors, norms=True), *end_places(tensors, original_names=False, last_block=UNET_25.count - 1))
+
+
+def _places(tensors: Tensors, *, norms: bool) -> Iterator[AdapterPlace]:
     most = USED_TEXT_LAYERS["sd2"] if any(name.startswith("cond_stage_model.model.") for name in tensors) else None
-    text = text_places(tensors, (SingleText("cond_stage_model.", "lora_te", most), FolderText("text_encoder", "lora_te")))
-    places = unet_places(tensors)
-    return (*text, *(AdapterPlace(place.lora_name, "unet", tensors[name][1], place.block, place.needs_conv) for name, place in places.items()))
+    yield from text_places(tensors, (SingleText("cond_stage_model.", "lora_te", most), FolderText("text_encoder", "lora_te")), norms=norms)
+    for key, place in unet_places(tensors, norms=norms).items():
+        bias = has_bias(tensors, key)
+        yield AdapterPlace(place.lora_name, "unet", tensors[key][1], place.block, place.needs_conv, bias=bias, is_norm=norms)
 
 
 FACTS = FamilyFacts(
@@ -116,6 +137,7 @@ FACTS = FamilyFacts(
     cache_suffix="_sd.npz",
     blocks=UNET_25,
     places=adapter_places,
+    outer_places=outer_places,
     resolution_of=MappingProxyType({"sd1": 512, "sd2": 768}),
     activations=MappingProxyType({"sd1": (5000, 1200), "sd2": (5000, 1200)}),
     preview=PreviewDefaults(width=512, height=512, sample_steps=30, scale=7.5, divisor=8, smallest=64),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A tensor that must be there: `name` is its full name, `dims` its number of dimensions where that matters."""
+    """A tensor that must be there: `name` is its full name, or how it begins and `*`; `dims` is its number of dimensions where that matters."""
 
     name: str
     dims: int | None = None
@@ -70,15 +70,17 @@ SIGNATURES = (
 )
 
 LORA_SIGNATURES = (
-    Signature("sdxl", "SDXL", (Mark("lora_te2_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight"),)),
-    Signature("sdxl", "SDXL", (Mark("lora_unet_input_blocks_4_1_proj_in.lora_down.weight"),)),
+    Signature("sd3", "Stable Diffusion 3", (Mark("lora_unet_joint_blocks_0_x_block_*"),)),
+    Signature("flux", "FLUX.1", (Mark("lora_unet_double_blocks_0_img_attn_qkv.*"),)),
+    Signature("flux", "FLUX.1", (Mark("lora_unet_single_blocks_0_linear1.*"),)),
+    Signature("sdxl", "SDXL", (Mark("lora_unet_input_blocks_*"),)),
+    Signature("sdxl", "SDXL", (Mark("lora_unet_output_blocks_*"),)),
+    Signature("sdxl", "SDXL", (Mark("oft_unet_input_blocks_*"),)),
+    Signature("sdxl", "SDXL", (Mark("lora_te2_text_model_encoder_*"),)),
     Signature("sd1", "Stable Diffusion 1.x", (Mark("lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight", 4),)),
     Signature("sd2", "Stable Diffusion 2.x", (Mark("lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight", 2),)),
-    Signature("sd3", "Stable Diffusion 3", (Mark("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight"),)),
-    Signature("flux", "FLUX.1", (Mark("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight"),)),
-    Signature("flux", "FLUX.1", (Mark("lora_unet_single_blocks_0_linear1.lora_down.weight"),)),
 )
-"""The same for files that hold an adapter."""
+"""The same for files that hold an adapter. SD 3 comes first: its second text encoder is that of SDXL."""
 
 BASE_VERSIONS = {
     "sd_v1": "sd1",

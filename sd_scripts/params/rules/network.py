@@ -27,6 +27,7 @@ from sd_scripts.params.network import (
 )
 from sd_scripts.params.optimizer import Optimizer
 from sd_scripts.params.problem import Problem, error, warning
+from sd_scripts.params.rules.lycoris import RULES as LYCORIS_RULES
 from sd_scripts.params.rules.rule import Rule, as_problem, were_given
 from sd_scripts.params.spec import section_of
 from sd_scripts.params.values import nearest
@@ -221,6 +222,14 @@ def kinds_go_together(config: Config) -> Iterator[Problem]:
         yield warning("network_alpha", message, "Use 1e-3.", {"network_alpha": 1e-3})
 
 
+def something_is_left_to_learn(config: Config) -> Iterator[Problem]:
+    """Dropouts leave something."""
+    shared = {"network_dropout": config[Network].network_dropout, "rank_dropout": config[LoRAArgs].rank_dropout}
+    for name, share in {**shared, "module_dropout": config[LoRAArgs].module_dropout}.items():
+        if share == 1:
+            yield error(name, "1 drops everything: nothing would be learnt.", "Use 0.1 to 0.5.")
+
+
 RULES: tuple[Rule, ...] = (
     module_is_known,
     alpha_stays_below_rank,
@@ -232,4 +241,6 @@ RULES: tuple[Rule, ...] = (
     block_lists_are_readable,
     arguments_belong_to_the_adapter,
     kinds_go_together,
+    something_is_left_to_learn,
+    *LYCORIS_RULES,
 )

@@ -24,7 +24,7 @@ from sd_scripts.networks.loha import LoHaModule
 from sd_scripts.networks.lokr import Form, LoKrModule
 from sd_scripts.networks.lora import LoRAFAModule, LoRAModule, kept_ranks
 from sd_scripts.networks.oft import OFTModule
-from sd_scripts.survey.targets import split_side
+from sd_scripts.survey.lycoris_sizes import split_side
 from tests.sd_scripts.networks.test_lora import assert_like, toy, wave
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lora.json").read_text("utf-8"))

@@ -90,8 +90,9 @@ def _chosen(given: dict, header: Header) -> list[tuple[str, int, tuple[int, ...]
     return chosen
 
 
-def test_an_adapter_that_is_not_known_has_no_size():
-    assert adapter_size(_config(network_module="lycoris.kohya"), _header(SD15_MICRO)) is None
+def test_ranks_that_a_file_decides_have_no_size():
+    asked = _config(network_module="lycoris.kohya", dim_from_weights=True, network_weights="a")
+    assert adapter_size(asked, _header(SD15_MICRO)) is None
 
 
 @pytest.mark.parametrize(

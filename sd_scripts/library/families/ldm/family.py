@@ -69,6 +69,10 @@ class LatentDiffusion(ABC):
         """Every module that an adapter may patch, in kohya's creation order."""
 
     @abstractmethod
+    def outer_targets(self) -> tuple[AdapterTarget, ...]:
+        """Modules that only presets of lycoris.kohya reach: norm layers, and what stands before and behind the U-Net's blocks."""
+
+    @abstractmethod
     def describe(self) -> Mapping[str, str]:
         """Metadata about the base model: `ss_*` keys in kohya's order, and `modelspec.*` keys."""
 

@@ -12,7 +12,7 @@ from sd_scripts.library.families.clip import EOS, OPEN_CLIP_PAD
 from sd_scripts.library.families.ldm.config import Shapes
 from sd_scripts.library.families.ldm.family import Ids, LatentDiffusion
 from sd_scripts.library.families.ldm.load import Layout, TextPart
-from sd_scripts.library.families.ldm.targets import text_targets
+from sd_scripts.library.families.ldm.targets import end_targets, text_targets
 from sd_scripts.library.families.ldm.text import encode_ids, joined
 from sd_scripts.library.families.sd.targets import unet_targets
 from sd_scripts.params.families.sd import FACTS, USED_TEXT_LAYERS
@@ -60,6 +60,12 @@ class SD(LatentDiffusion):
     def targets(self) -> tuple[AdapterTarget, ...]:
         """Every module that an adapter may patch: text encoder, then down, up and middle blocks of the U-Net."""
         return tuple(chain(text_targets(self.text_encoders[0], part="text_encoder", prefix="lora_te"), unet_targets(self.unet)))
+
+    def outer_targets(self) -> tuple[AdapterTarget, ...]:
+        """Norm layers of both, and what stands before and behind the U-Net's blocks."""
+        text = text_targets(self.text_encoders[0], part="text_encoder", prefix="lora_te", norms=True)
+        ends = end_targets(self.unet, original_names=False, last_block=FACTS.blocks.count - 1)
+        return tuple(chain(text, unet_targets(self.unet, norms=True), ends))
 
     def describe(self) -> Mapping[str, str]:
         """Metadata about the base model, in kohya's order. Waits for the hashes of its files, which are computed since it was loaded."""

@@ -18,7 +18,7 @@ from sd_scripts.library.families.ldm.config import Shapes
 from sd_scripts.library.families.ldm.convert import unet_key
 from sd_scripts.library.families.ldm.family import Ids, LatentDiffusion
 from sd_scripts.library.families.ldm.load import Layout, TextPart
-from sd_scripts.library.families.ldm.targets import text_targets
+from sd_scripts.library.families.ldm.targets import end_targets, text_targets
 from sd_scripts.library.families.ldm.text import joined, text_root
 from sd_scripts.library.families.sdxl.targets import levels_with_attention, unet_targets
 from sd_scripts.params.families.sdxl import FACTS, block_of
@@ -80,6 +80,12 @@ class SDXL(LatentDiffusion):
         first = text_targets(self.text_encoders[0], part="text_encoder", prefix="lora_te1")
         second = text_targets(self.text_encoders[1], part="text_encoder_2", prefix="lora_te2")
         return tuple(chain(first, second, unet_targets(self.unet)))
+
+    def outer_targets(self) -> tuple[AdapterTarget, ...]:
+        """Norm layers of all, and what stands before and behind the U-Net's blocks."""
+        first = text_targets(self.text_encoders[0], part="text_encoder", prefix="lora_te1", norms=True)
+        second = text_targets(self.text_encoders[1], part="text_encoder_2", prefix="lora_te2", norms=True)
+        return tuple(chain(first, second, unet_targets(self.unet, norms=True), end_targets(self.unet, original_names=True, last_block=LAST_BLOCK)))
 
     def unet_block(self, name: str) -> int:
         """0 the time and size embeddings, 1-9 input, 10-12 middle, 13-21 output blocks, 22 the output."""

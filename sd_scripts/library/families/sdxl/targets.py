@@ -14,12 +14,16 @@ from sd_scripts.library.families.ldm.targets import ATTENTION, RESAMPLING, RESNE
 from sd_scripts.params.families.sdxl import block_of
 
 
-def unet_targets(unet: UNet2DConditionModel) -> Iterator[AdapterTarget]:
-    """Modules of a UNet2DConditionModel in the order of the original file: input, middle, output blocks; in each, resnet, attention, resampling."""
+def unet_targets(unet: UNet2DConditionModel, *, norms: bool = False) -> Iterator[AdapterTarget]:
+    """Modules of a UNet2DConditionModel in the order of the original file: input, middle, output blocks; in each, resnet, attention, resampling.
+
+    `norms`: the norm layers in its blocks instead.
+    """
     layers, with_attention = unet.config["layers_per_block"], levels_with_attention(unet)
-    for path, leaf, module in _leaves(unet):
-        key = unet_key(f"{path}.{leaf}.weight", layers, with_attention).removesuffix(".weight")
-        yield AdapterTarget(f"lora_unet_{key.replace('.', '_')}", "unet", module, kind_of(module), ATTENTION not in path, block_of(key))
+    for path, layer in _layers(unet):
+        for leaf in _leaves(path, layer, norms=norms):
+            key, module = unet_key(f"{path}.{leaf}.weight", layers, with_attention).removesuffix(".weight"), layer.get_submodule(leaf)
+            yield AdapterTarget(f"lora_unet_{key.replace('.', '_')}", "unet", module, kind_of(module), ATTENTION not in path, block_of(key))
 
 
 def levels_with_attention(unet: Any) -> set[int]:
@@ -27,32 +31,33 @@ def levels_with_attention(unet: Any) -> set[int]:
     return {level for level, block in enumerate(unet.up_blocks) if hasattr(block, ATTENTION)}
 
 
-def _leaves(unet: Any) -> Iterator[tuple[str, str, nn.Module]]:
-    """Path of the layer in diffusers' tree, path in the layer, and the module."""
+def _leaves(path: str, layer: Any, *, norms: bool) -> Iterator[str]:
+    """Paths inside a layer that lies at `path` in diffusers' tree."""
+    if ATTENTION in path:
+        return attention_leaves(layer, norms=norms)
+    if RESNET in path:
+        return resnet_leaves(layer, norms=norms)
+    return iter(() if norms else ("conv",))
+
+
+def _layers(unet: Any) -> Iterator[tuple[str, nn.Module]]:
+    """Path in diffusers' tree and module of each layer in the blocks."""
     for level, block in enumerate(unet.down_blocks):
         yield from _level(block, f"down_blocks.{level}")
     middle = unet.mid_block
-    yield from _resnet(middle.resnets[0], "mid_block.resnets.0")
-    yield from _attention(middle.attentions[0], "mid_block.attentions.0")
-    yield from _resnet(middle.resnets[1], "mid_block.resnets.1")
+    yield f"mid_block.{RESNET}.0", middle.resnets[0]
+    yield f"mid_block.{ATTENTION}.0", middle.attentions[0]
+    yield f"mid_block.{RESNET}.1", middle.resnets[1]
     for level, block in enumerate(unet.up_blocks):
         yield from _level(block, f"up_blocks.{level}")
 
 
-def _level(block: Any, path: str) -> Iterator[tuple[str, str, nn.Module]]:
+def _level(block: Any, path: str) -> Iterator[tuple[str, nn.Module]]:
     attentions = getattr(block, ATTENTION, None)
     for index, resnet in enumerate(block.resnets):
-        yield from _resnet(resnet, f"{path}.{RESNET}.{index}")
+        yield f"{path}.{RESNET}.{index}", resnet
         if attentions is not None:
-            yield from _attention(attentions[index], f"{path}.{ATTENTION}.{index}")
+            yield f"{path}.{ATTENTION}.{index}", attentions[index]
     for kind in RESAMPLING:
         for index, layer in enumerate(getattr(block, kind, None) or ()):
-            yield f"{path}.{kind}.{index}", "conv", layer.conv
-
-
-def _resnet(layer: nn.Module, path: str) -> Iterator[tuple[str, str, nn.Module]]:
-    yield from ((path, leaf, layer.get_submodule(leaf)) for leaf in resnet_leaves(layer))
-
-
-def _attention(layer: nn.Module, path: str) -> Iterator[tuple[str, str, nn.Module]]:
-    yield from ((path, leaf, layer.get_submodule(leaf)) for leaf in attention_leaves(layer))
+            yield f"{path}.{kind}.{index}", layer
