@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from kohya_gui.form.blocks import SHEETS, SIDES
 from kohya_gui.form.plan import LAYERS
 from kohya_gui.form.switch import METHODS
 from kohya_gui.guide import GOALS, SAVINGS
+from kohya_gui.presets import PRESETS, read_preset
+from kohya_gui.retelling import SENTENCES_END
 from kohya_gui.sections import SECTIONS
 from kohya_gui.sections.preparation import BLURB, INPUTS
 from kohya_gui.sections.samples import COLUMNS, PROMPTS_HELP
@@ -74,7 +77,7 @@ class Catalogue:
 def english() -> Catalogue:
     """All there is to say."""
     texts = frozenset({*_said(), *_tables(), *script_texts()} - {""})
-    return Catalogue(_options(), _sections(), texts, frozenset({*sentences(), *_hints()}))
+    return Catalogue(_options(), _sections(), texts, frozenset({*sentences(), *_hints(), *_presets()}))
 
 
 def missing(words: Words, every: Catalogue) -> list[str]:
@@ -147,6 +150,18 @@ def _hints() -> Iterator[str]:
     for row in COMMANDS:
         for parameter in row.parameters:
             yield from (words for words in (parameter.hints.unavailable, parameter.hints.settled) if words)
+
+
+def _presets() -> Iterator[str]:
+    """What bundled presets say of themselves, sentence by sentence; their sizes and steps are places."""
+    yield "Start values"
+    for path in sorted(PRESETS.glob("*/*.json")):
+        preset = read_preset(path)
+        if not preset.group:
+            yield re.sub(r"\d+(?= GB$)", "{0}", preset.title)
+        for sentence in SENTENCES_END.split(preset.about):
+            if sentence:
+                yield re.sub(r"^\d[\d,]*(?= steps, whatever)", "{0}", sentence)
 
 
 def _tables() -> Iterator[str]:

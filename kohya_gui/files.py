@@ -109,7 +109,8 @@ def content_type(path: Path) -> tuple[str, bool]:
         return "text/plain; charset=utf-8", True
     if suffix in WEIGHTS:
         return "application/octet-stream", False
-    raise DataError(f"Files of the kind {suffix or 'without an ending'} are not handed out.", fix="Pictures, texts and weights are.", path=path)
+    kind = f"Files of the kind {suffix} are not handed out."
+    raise DataError(kind if suffix else "Files without an ending are not handed out.", fix="Pictures, texts and weights are.", path=path)
 
 
 def _entry(roots: Roots, item: os.DirEntry[str]) -> Entry | None:

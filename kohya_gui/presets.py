@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kohya_gui.configs import PRESET_FOLDERS, PRESETS, START, VALUES, Draft, draft_of, preset_given
 from kohya_gui.jobs.states import write_whole
+from kohya_gui.text import retell
 from sd_scripts.errors import ConfigError, RunError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.config import make_config
@@ -72,6 +73,11 @@ class Preset:
     group: str = ""
 
     @property
+    def told_title(self) -> str:
+        """The title in the reader's language; the user's own and those of others are names."""
+        return self.title if self.group else retell(self.title)
+
+    @property
     def is_own(self) -> bool:
         """Whether the user made it."""
         return self.group == USER
@@ -96,7 +102,7 @@ def find_presets(command: Command, folder: Path = PRESETS) -> list[Preset]:
 
 def listed(command: Command, folder: Path = PRESETS) -> list[list[str]]:
     """The presets of a trainer for a list: name, title, group."""
-    return [[preset.name, preset.title, preset.group] for preset in find_presets(command, folder)]
+    return [[preset.name, preset.told_title, preset.group] for preset in find_presets(command, folder)]
 
 
 def left_alone(command: Command) -> frozenset[str]:

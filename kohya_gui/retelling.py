@@ -19,7 +19,8 @@ ENOUGH, ENOUGH_IN_FRONT = 12, 8
 """Letters of its own, or in front, from which on a template is taken at its word. Below, as in "{0} is not {1}.", other sentences might look like it:
 there a value with blanks must look like one."""
 _OF_VALUES = re.compile(r"^[\W\d]|[/\\]")
-_ENDS_OF_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z0-9“])")
+_PLACE = re.compile(r"--\w+$|.*[/\\]")
+SENTENCES_END = re.compile(r"(?<=[.!?]) (?=[A-Z0-9“])")
 
 
 class _Known(NamedTuple):
@@ -60,9 +61,15 @@ class Retelling:
         """`text` in this language; a value that is such a sentence is retold as well. Several sentences are retold if each of them can be."""
         told = self._one(text)
         if told is None and len(text) <= LONGEST:
-            parts = [self._one(part) for part in _ENDS_OF_SENTENCES.split(text)]
+            parts = [self._one(part) for part in SENTENCES_END.split(text)]
             told = "".join(f"{part} " if part.isascii() or part[-1] in ".?!" else part for part in parts if part).strip() if all(parts) else None
-        return text if told is None else told
+        return self._after_its_place(text) if told is None else told
+
+    def _after_its_place(self, text: str) -> str:
+        """A sentence behind the option or the file that it is about, as errors print themselves."""
+        place, colon, rest = text.partition(": ")
+        told = self._one(rest) if colon and _PLACE.match(place) else None
+        return text if told is None else f"{place}: {told}"
 
     def _one(self, text: str) -> str | None:
         exactly = self.sentences.get(text) or (self.words.get(text) if " " in text else None)

@@ -12,7 +12,7 @@ from kohya_gui.markup import Markup, join, tag
 from kohya_gui.presets import Preset, applied, changes, drop_preset, keep_preset, listed, preset_named
 from kohya_gui.tabs.desk import Desk
 from kohya_gui.tabs.training_actions import Answer, TrainingActions, told
-from kohya_gui.text import say, words
+from kohya_gui.text import retell, say, words
 from sd_scripts.params.commands import Command
 
 MOST_CHANGES = 60
@@ -37,7 +37,7 @@ class PresetActions:
         draft = self.desk.drafts.read(user)
         preset = preset_named(name, draft.command, self.folder)
         made = self.desk.drafts.update(user, lambda draft: applied(draft, preset), apart=True)
-        said = told("good", say("“{title}” is applied. Undo takes it back.", title=preset.title))
+        said = told("good", say("“{title}” is applied. Undo takes it back.", title=preset.told_title))
         return {**self.actions.shown(user, made), "outcome": said}
 
     def keep(self, user: str, name: str) -> Answer:
@@ -57,14 +57,14 @@ class PresetActions:
 
 def _preview(draft: Draft, preset: Preset) -> Markup:
     rows = list(changes(draft, applied(draft, preset)))
-    facts = [preset.about, say("Chosen for cards with {memory} GB.", memory=f"{preset.card_gb:g}") if preset.card_gb else ""]
+    facts = [retell(preset.about), say("Chosen for cards with {memory} GB.", memory=f"{preset.card_gb:g}") if preset.card_gb else ""]
     buttons = [tag("button", say("Apply"), type="button", class_="button primary", data_do="preset-apply")]
     if preset.is_own:
         buttons.append(tag("button", say("Delete this preset"), type="button", class_="button", data_do="preset-drop"))
     buttons.append(tag("button", say("Cancel"), type="button", class_="button", data_clear="outcome"))
     return tag(
         "div",
-        tag("h2", preset.title),
+        tag("h2", preset.told_title),
         [tag("p", fact, class_="small soft") for fact in facts if fact],
         _changes_table(draft.command, rows),
         tag("div", buttons, class_="buttons"),

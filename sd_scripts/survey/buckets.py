@@ -32,11 +32,13 @@ def adjust_limits(resolution: Size, min_size: int, max_size: int, step: int) -> 
         ConfigError: the resolution does not lie between them.
     """
     low, high = max(step, min_size // step * step), -(-max_size // step) * step
-    sides = f"the resolution {resolution[0]},{resolution[1]}"
+    sides = f"{resolution[0]},{resolution[1]}"
     if low > min(resolution):
-        raise ConfigError("min_bucket_reso", f"{min_size} is above the smaller side of {sides}.", fix=f"Use {min(resolution)} or less.")
+        raise ConfigError(
+            "min_bucket_reso", f"{min_size} is above the smaller side of the resolution {sides}.", fix=f"Use {min(resolution)} or less."
+        )
     if high < max(resolution):
-        raise ConfigError("max_bucket_reso", f"{max_size} is below the larger side of {sides}.", fix=f"Use {max(resolution)} or more.")
+        raise ConfigError("max_bucket_reso", f"{max_size} is below the larger side of the resolution {sides}.", fix=f"Use {max(resolution)} or more.")
     return low, high
 
 

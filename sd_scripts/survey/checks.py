@@ -152,30 +152,30 @@ def _plan_problems(config: Config, plan: Plan) -> Iterator[Problem]:
     if not plan.total_steps:
         return
     schedule, saving, samples = config[LRSchedule], config[Saving], config[Samples]
-    total, fifth = f"the run has only {plan.total_steps:,} steps", max(1, plan.total_steps // 5)
+    total, fifth = plan.total_steps, max(1, plan.total_steps // 5)
     if plan.warmup_steps + plan.decay_steps > plan.total_steps:
         field = "lr_warmup_steps" if schedule.lr_warmup_steps else "lr_decay_steps"
-        yield error(
-            field, f"Warm-up and decay take {plan.warmup_steps + plan.decay_steps:,} steps, but {total}.", "Write 0.1 for a tenth of the run."
-        )
+        words = f"Warm-up and decay take {plan.warmup_steps + plan.decay_steps:,} steps, but the run has only {total:,} steps."
+        yield error(field, words, "Write 0.1 for a tenth of the run.")
     if saving.save_every_n_steps and saving.save_every_n_steps > plan.total_steps:
-        yield warning("save_every_n_steps", f"Nothing is saved before the end: {total}.", f"Use {fifth}.", {"save_every_n_steps": fifth})
+        yield warning(
+            "save_every_n_steps",
+            f"Nothing is saved before the end: the run has only {total:,} steps.",
+            f"Use {fifth}.",
+            {"save_every_n_steps": fifth},
+        )
     if saving.save_every_n_epochs and saving.save_every_n_epochs >= plan.epochs and not saving.save_n_epoch_ratio:
-        yield warning(
-            "save_every_n_epochs",
-            f"Nothing is saved before the end: the run has only {_epochs(plan.epochs)}.",
-            "Use a smaller number, or save_every_n_steps.",
-        )
+        words = "Nothing is saved before the end: the run has only one epoch."
+        several = f"Nothing is saved before the end: the run has only {plan.epochs:,} epochs."
+        yield warning("save_every_n_epochs", words if plan.epochs == 1 else several, "Use a smaller number, or save_every_n_steps.")
     if samples.sample_prompts and samples.sample_every_n_steps and not samples.sample_every_n_epochs and not plan.sample_steps:
-        yield warning("sample_every_n_steps", f"No sample is drawn: {total}.", f"Use {fifth}.", {"sample_every_n_steps": fifth})
-    if samples.sample_prompts and samples.sample_every_n_epochs and not plan.sample_epochs:
         yield warning(
-            "sample_every_n_epochs", f"No sample is drawn: the run has only {_epochs(plan.epochs)}.", "Use a smaller number, or sample_every_n_steps."
+            "sample_every_n_steps", f"No sample is drawn: the run has only {total:,} steps.", f"Use {fifth}.", {"sample_every_n_steps": fifth}
         )
-
-
-def _epochs(number: int) -> str:
-    return f"{number:,} epoch" if number == 1 else f"{number:,} epochs"
+    if samples.sample_prompts and samples.sample_every_n_epochs and not plan.sample_epochs:
+        words = "No sample is drawn: the run has only one epoch."
+        several = f"No sample is drawn: the run has only {plan.epochs:,} epochs."
+        yield warning("sample_every_n_epochs", words if plan.epochs == 1 else several, "Use a smaller number, or sample_every_n_steps.")
 
 
 def data_problems(config: Config, blueprint: Blueprint, found: Scan) -> Iterator[Problem]:
@@ -280,8 +280,13 @@ def _subset(subset: Subset, config: Config, field: str) -> Iterator[Problem]:
                 text.rstrip().endswith(rules.caption_separator) if joined == "first" else text.lstrip().startswith(rules.caption_separator)
             )
             if text and not apart and not rules.keep_tokens_separator:
-                message = f"{text!r} becomes part of each caption's {joined} tag and is shuffled with it."
-                yield warning(option, message, f"Set it apart with {rules.caption_separator!r}, and keep a prefix in front with keep_tokens.")
+                first = f"{text!r} becomes part of each caption's first tag and is shuffled with it."
+                last = f"{text!r} becomes part of each caption's last tag and is shuffled with it."
+                yield warning(
+                    option,
+                    first if joined == "first" else last,
+                    f"Set it apart with {rules.caption_separator!r}, and keep a prefix in front with keep_tokens.",
+                )
 
 
 def _kept_captions(rules: CaptionRules, variants: int, folder: str) -> Iterator[Problem]:

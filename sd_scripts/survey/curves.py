@@ -175,13 +175,10 @@ def make_curve(config: LRSchedule, *, total_steps: int, warmup_steps: int, decay
     if name in NO_WARMUP and warmup_steps:
         raise ConfigError("lr_warmup_steps", f"{name} has no warm-up, but {warmup_steps} steps are asked for.", fix="Use constant_with_warmup, or 0.")
     if warmup_steps + (decay_steps if name == "warmup_stable_decay" else 0) > total_steps:
-        what = "warm-up and decay take" if name == "warmup_stable_decay" else "warm-up takes"
-        wanted = warmup_steps + (decay_steps if name == "warmup_stable_decay" else 0)
-        raise ConfigError(
-            "lr_warmup_steps",
-            f"The {what} {wanted} steps, but the run has only {total_steps}.",
-            fix=f"Use {total_steps // 10} steps, or 0.1 for a tenth.",
-        )
+        both = f"Warm-up and decay take {warmup_steps + decay_steps} steps, but the run has only {total_steps}."
+        alone = f"The warm-up takes {warmup_steps} steps, but the run has only {total_steps}."
+        words = both if name == "warmup_stable_decay" else alone
+        raise ConfigError("lr_warmup_steps", words, fix=f"Use {total_steps // 10} steps, or 0.1 for a tenth.")
     curve = Curve(name, total_steps, warmup_steps, decay_steps, config, parse_words("lr_scheduler_args", config.lr_scheduler_args))
     _check_args(curve)
     return curve

@@ -25,8 +25,10 @@ def measured_twice(train: Sequence[Item], aside: Sequence[Item], blueprint: Blue
     if not pairs:
         return []
     names = [_words(kept, again) for kept, again in pairs]
-    several = f"{len(names):,} pictures are" if len(names) > 1 else "A picture is"
-    message = f"{several} both trained on and kept aside, so the validation loss looks better than it is: {names_words(names)}."
+    count, shown = len(names), names_words(names)
+    message = f"{count:,} pictures are both trained on and kept aside, so the validation loss looks better than it is: {shown}."
+    if count == 1:
+        message = f"A picture is both trained on and kept aside, so the validation loss looks better than it is: {shown}."
     fix = "Keep each picture in one folder only."
     if all(_folder(kept, blueprint) == _folder(again, blueprint) and not again.is_reg for kept, again in pairs):
         fix = "Give these datasets the same validation_split and validation_seed, then they keep the same pictures aside."

@@ -52,8 +52,10 @@ def read_safetensors(path: Path) -> Header:
         raise DataError(f"The file has {size:,} bytes and ends inside its header.", fix=_AGAIN, path=path)
     tensors, metadata, end = _parsed(text, path)
     if size != 8 + length + end:
-        fault = "breaks off" if size < 8 + length + end else "is longer than it should be"
-        raise DataError(f"The file {fault}: it has {size:,} bytes, its header promises {8 + length + end:,}.", fix=_AGAIN, path=path)
+        whole = 8 + length + end
+        short = f"The file breaks off: it has {size:,} bytes, its header promises {whole:,}."
+        long = f"The file is longer than it should be: it has {size:,} bytes, its header promises {whole:,}."
+        raise DataError(short if size < whole else long, fix=_AGAIN, path=path)
     return Header(tensors, metadata, size)
 
 

@@ -118,11 +118,19 @@ def test_a_step_is_what_a_plain_loop_computes(tmp_path):
     assert (moves > 0.9e-4).float().mean() > 0.8  # the rest has hardly a gradient in so small a model
 
 
-@pytest.mark.parametrize(("given", "name"), [({"save_model_as": "ckpt"}, "cat.ckpt"), ({"save_precision": "fp16"}, "cat.safetensors")])
-def test_files_come_in_the_kinds_and_types_asked_for(tmp_path, given, name):
-    assert train(tmp_path, "train_db", **given) == 0
+@pytest.mark.parametrize(
+    ("given", "name", "dtype"),
+    [
+        ({"save_model_as": "ckpt"}, "cat.ckpt", torch.float32),
+        ({"save_precision": "fp16"}, "cat.safetensors", torch.float16),
+        ({"save_precision": "bf16"}, "cat.safetensors", torch.bfloat16),
+        ({"save_precision": "float", "mixed_precision": "bf16"}, "cat.safetensors", torch.float32),
+    ],
+)
+def test_files_come_in_the_kinds_and_types_asked_for(tmp_path, given, name, dtype):
+    assert train(tmp_path, "train_db", max_train_steps=3, **given) == 0
     tensors = saved(tmp_path, name)
-    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16 if "save_precision" in given else torch.float32}
+    assert {tensor.dtype for tensor in tensors.values()} == {dtype}
     if name.endswith(".ckpt"):
         stored = torch.load(tmp_path / "out" / name, weights_only=True)
         assert (stored["global_step"], stored["epoch"]) == (3, 1) and stored["state_dict"].keys() == tensors.keys()

@@ -45,8 +45,10 @@ def find_model(name: str, *, field: str, folders: tuple[str, ...], missing: Miss
     if cached and not lacking:
         return cached
     if constants.is_offline_mode():
-        what = f"lacks {', '.join(lacking)} in the local cache" if cached else "is not in the local cache"
-        message = f"The hub model {name} {what}, and the network is switched off (HF_HUB_OFFLINE)."
+        names = ", ".join(lacking)
+        message = f"The hub model {name} is not in the local cache, and the network is switched off (HF_HUB_OFFLINE)."
+        if cached:
+            message = f"The hub model {name} lacks {names} in the local cache, and the network is switched off (HF_HUB_OFFLINE)."
         raise ConfigError(field, message, fix="Allow the download once, or name a file or folder that exists here.")
     return _download(name, field=field, folders=folders, missing=missing)
 

@@ -113,9 +113,10 @@ def _refuse_to_overwrite(config: Config, *, epochs: int) -> None:
     """A new run never writes over what another one left. A resumed one goes on among its own files."""
     there = [] if config[State].resume else existing_outputs(save_rules(config, epochs=epochs))
     if there:
-        others = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        one = f"{there[0]} exists from an earlier run."
+        more = f"{there[0]} and {len(there) - 1} more exist from an earlier run."
         fix = "Choose another output_name or output_dir, or move the files away."
-        raise ConfigError("output_name", f"{there[0]}{others} exists from an earlier run.", fix=fix)
+        raise ConfigError("output_name", one if len(there) == 1 else more, fix=fix)
 
 
 def _failed(error: BaseException, report: Report, rank: int) -> int:

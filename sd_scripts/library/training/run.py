@@ -229,8 +229,10 @@ class Run:
 
     def _diverged(self, late: Late, loss: float) -> Diverged:
         shown = ", ".join(late.pictures[:NAMES_SHOWN])
-        more = f" and {len(late.pictures) - NAMES_SHOWN} more" if len(late.pictures) > NAMES_SHOWN else ""
-        return Diverged(f"The loss became {loss} at step {late.plan.step}, with the pictures {shown}{more}.", fix=self.divergence_fix)
+        step, more = late.plan.step, len(late.pictures) - NAMES_SHOWN
+        if more > 0:
+            return Diverged(f"The loss became {loss} at step {step}, with the pictures {shown} and {more} more.", fix=self.divergence_fix)
+        return Diverged(f"The loss became {loss} at step {step}, with the pictures {shown}.", fix=self.divergence_fix)
 
     def _must_be_settled(self, plan: GlobalBatch) -> bool:
         """Whether something follows this step that must not happen with broken weights, or must know all losses."""

@@ -23,11 +23,16 @@ CASES = [
     ("train_network", {"fp8_base": True, "quantize_base": "nf4"}, ("quantize_base", "error")),
     ("train_network", {"fp8_base_unet": True, "quantize_base": "int8"}, ("quantize_base", "error")),
     ("train_network", {"quantize_base": "nf4"}, None),
+    ("sdxl_train_network", {"mixed_precision": "fp16"}, ("no_half_vae", "warning")),
+    ("sdxl_train_network", {"mixed_precision": "fp16", "no_half_vae": True}, None),
+    ("sdxl_train_network", {"mixed_precision": "fp16", "vae": "sdxl-vae-fp16-fix.safetensors"}, None),
+    ("sdxl_train_network", {"mixed_precision": "bf16"}, None),
+    ("train_network", {"mixed_precision": "fp16"}, None),
 ]
 
 
 @pytest.mark.parametrize(("script", "given", "found"), CASES, ids=str)
 def test_what_does_not_fit_is_named(script, given, found):
-    concerned = ("full_fp16", "full_bf16", "fp8_base", "fp8_base_unet", "quantize_base")
+    concerned = ("full_fp16", "full_bf16", "fp8_base", "fp8_base_unet", "quantize_base", "no_half_vae")
     problems = {(problem.field, problem.severity) for problem in check(make_config(command(script), given)) if problem.field in concerned}
     assert problems == (set() if found is None else {found})

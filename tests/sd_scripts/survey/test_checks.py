@@ -61,6 +61,10 @@ def test_an_empty_request_is_a_report_and_no_exception():
     [
         (SDXL, "SDXL model.*Use sdxl_train_network"),
         (
+            {f"{UNET}label_emb.0.0.weight": ("F16", (8, 8)), "conditioner.embedders.0.model.text_projection": ("F16", (1, 1))},
+            "SDXL refiner is not trained here: it only finishes",
+        ),
+        (
             {"double_blocks.0.img_attn.qkv.weight": ("F16", (1, 1)), "single_blocks.0.linear1.weight": ("F16", (1, 1))},
             "FLUX.1 model.*flux_train_network",
         ),

@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 import pytest
+import torch
 from hub_server import running_hub
 from huggingface_hub import constants, snapshot_download
 
@@ -11,7 +12,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.hub import find_model
 from sd_scripts.library.families.ldm.load import missing_files
 from sd_scripts.library.families.sd import SD
-from tests.tiny_models import SD15_MICRO, build_diffusers_folder, build_sd15_micro, load_sd
+from tests.tiny_models import SD15_MICRO, build_diffusers_folder, build_sd15_micro, build_sdxl_tiny, load_sd, load_sdxl
 
 REVISION = "0" * 40
 
@@ -55,6 +56,16 @@ def test_what_is_no_hub_id_is_a_missing_file(cache, name):
 def test_a_cached_model_loads_without_a_network(cache):
     build_diffusers_folder(snapshot(cache, "somebody/tiny"), SD15_MICRO)
     assert load_sd("somebody/tiny").describe()["ss_sd_model_name"] == "somebody/tiny"
+
+
+def test_a_cached_sdxl_model_loads_by_its_id(cache, tmp_path):
+    file = load_sdxl(build_sdxl_tiny(tmp_path / "tiny.safetensors"))
+    folder = snapshot(cache, "somebody/large")
+    folder.parent.mkdir()
+    file.write_folder(folder, None, ending=".safetensors")
+    found = load_sdxl("somebody/large")
+    assert found.describe()["ss_sd_model_name"] == "somebody/large"
+    assert all(torch.equal(weight, found.unet.state_dict()[name]) for name, weight in file.unet.state_dict().items())
 
 
 def test_a_model_that_is_not_cached_is_refused_when_the_network_is_off(cache):
