@@ -170,7 +170,7 @@ def tell_error(refused: TrainingError, *, as_json: bool) -> None:
 
 def _parser(name: str) -> argparse.ArgumentParser:
     verb = VERBS[name]
-    words = "\n".join(f"  {other:<9}{row.help}" for other, row in VERBS.items())
+    words = "\n".join(f"  {other:<10}{row.help}" for other, row in VERBS.items())
     parser = argparse.ArgumentParser(
         prog="gui.py" if name == "gui" else f"gui.py {name}",
         description=f"{verb.help[0].upper()}{verb.help[1:]}.",

@@ -195,6 +195,7 @@ ROWS: dict[str, Row] = {
     "dropout": Row("tensors", 0.5, {**LYCORIS, "bypass_mode": True}),
     "rank_dropout_scale": Row("losses", given={**LYCORIS, "rank_dropout": 0.5}),
     "train_on_input": Row("shapes", given={**LYCORIS, "algo": "ia3"}),
+    "train_norm": Row("shapes", given={**LYCORIS, "preset": "full"}),
     "unbalanced_factorization": Row("shapes", given={**LYCORIS, "algo": "lokr"}),
     "use_cp": Row("shapes", given={**LYCORIS, "conv_dim": 2}),
     "use_scalar": Row("tensors", given=LYCORIS),
