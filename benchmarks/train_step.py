@@ -29,8 +29,9 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -48,13 +49,17 @@ from sd_scripts.params.config import Config, make_config
 from sd_scripts.params.events import EVENTS_FILE, RUN_DIR_VARIABLE
 from tests.tiny_models import SDXL_BASE, SecondText, build, build_sd15_tiny
 
-FAMILIES = {"train_network": "sd_scripts.library.families.sd:SD", "sdxl_train_network": "sd_scripts.library.families.sdxl:SDXL"}
-METHOD = "sd_scripts.library.methods.adapter:Adapter"
+SD, SDXL = "sd_scripts.library.families.sd:SD", "sd_scripts.library.families.sdxl:SDXL"
+ADAPTER, FINETUNE = "sd_scripts.library.methods.adapter:Adapter", "sd_scripts.library.methods.finetune:Finetune"
+RECIPES = {"train_network": (SD, ADAPTER), "sdxl_train_network": (SDXL, ADAPTER), "train_db": (SD, FINETUNE), "sdxl_train": (SDXL, FINETUNE)}
+"""Family and method of a script."""
+T = TypeVar("T")
 SDXL_SMALL = replace(
     SDXL_BASE, channels=(64, 128, 256), depths=(0, 2, 10), text_width=64, text_layers=2, text_mlp=128, vae_channels=(32, 64, 64, 64),
     second=SecondText(128, 2, 256),
 )  # fmt: skip
 """SDXL's depth at a fifth of its width."""
+CPU = torch.device("cpu")
 WARM_UP = 3
 GOAL = 1.10
 COLUMNS = ("case", "trainer_s", "bare_s", "ratio", "goal", "first", "adapter", "trainer_mb", "bare_mb", "memory")
@@ -131,19 +136,32 @@ def write_pictures(folder: Path, size: int, *, count: int, repeats: int) -> Path
     return folder
 
 
-def trainer_step_s(script: str, given: dict[str, object], folder: Path) -> float:
-    """Seconds between the trainer's steps. The whole trainer runs in this process; what it prints goes to the error stream."""
-    words = [word for name, value in given.items() for word in ([f"--{name}"] if value is True else [f"--{name}", str(value)])]
+def run_trainer(script: str, given: dict[str, object], folder: Path) -> list[dict[str, Any]]:
+    """The step events of a training. The whole trainer runs in this process; what it prints goes to the error stream."""
+    words: list[str] = []
+    for name, value in given.items():
+        words += [f"--{name}", *([] if value is True else map(str, value) if isinstance(value, list) else [str(value)])]
     folder.mkdir(parents=True)
     os.environ[RUN_DIR_VARIABLE] = str(folder)
+    family, method = RECIPES[script]
     with contextlib.redirect_stdout(sys.stderr):
-        code = train(script, family=FAMILIES[script], method=METHOD, argv=[*words, "--output_dir", str(folder / "out"), "--output_name", "bench"])
+        code = train(script, family=family, method=method, argv=[*words, "--output_dir", str(folder / "out"), "--output_name", "bench"])
     del os.environ[RUN_DIR_VARIABLE]
     if code:
         raise SystemExit(f"The trainer ended with {code}.")
     events = [json.loads(line) for line in (folder / EVENTS_FILE).read_text("utf-8").splitlines()]
-    times = [event["t"] for event in events if event["kind"] == "step"][:-1]  # the last step is reported with the one before
-    return undisturbed([after - before for before, after in zip(times[WARM_UP - 1 :], times[WARM_UP:], strict=False)])
+    return [event for event in events if event["kind"] == "step"]
+
+
+def seconds_between(steps: list[dict[str, Any]], warm_up: int) -> list[float]:
+    """Seconds that the steps after the first `warm_up` took."""
+    times = [event["t"] for event in steps][:-1]  # the last step is reported with the one before
+    return [after - before for before, after in pairwise(times)][warm_up - 1 :]
+
+
+def trainer_step_s(script: str, given: dict[str, object], folder: Path) -> float:
+    """Seconds of one of the trainer's steps."""
+    return undisturbed(seconds_between(run_trainer(script, given, folder), WARM_UP))
 
 
 def undisturbed(seconds: list[float]) -> float:
@@ -174,7 +192,7 @@ def ours(targets: list[AdapterTarget], config: Config) -> Generator[list[nn.Para
 def load(case: Case, given: dict[str, object]) -> LatentDiffusion:
     """The case's model in float32 on the processor."""
     config = make_config(command(case.script), given)
-    return pkgutil.resolve_name(FAMILIES[case.script]).load(config, device=torch.device("cpu"), weight_dtype=torch.float32)
+    return pkgutil.resolve_name(RECIPES[case.script][0]).load(config, device=CPU, weight_dtype=torch.float32)
 
 
 def linear_targets(model: LatentDiffusion) -> list[AdapterTarget]:
@@ -182,25 +200,41 @@ def linear_targets(model: LatentDiffusion) -> list[AdapterTarget]:
     return [target for target in model.targets() if target.part == "unet" and not target.conv]
 
 
-def bare_steps(model: LatentDiffusion, case: Case) -> Generator[None, None, None]:
-    """Forward and backward of the U-Net with whatever is attached to it, one at each turn."""
+def bare_steps(
+    model: LatentDiffusion, size: int, batch: int, *, text_learns: bool, device: torch.device = CPU, dtype: torch.dtype = torch.float32
+) -> Generator[None, None, None]:
+    """Forward and backward of the U-Net with whatever is attached to it, one at each turn; under autocast unless `dtype` is float32.
+
+    `size`: side of the pictures in pixels. `text_learns`: whether a gradient for the captions is computed too.
+    """
     unet: Any = model.unet
-    side, width = case.size // model.latent_stride, int(unet.config.cross_attention_dim)
+    side, width = size // model.latent_stride, int(unet.config.cross_attention_dim)
     draw = torch.Generator().manual_seed(0)
-    latents, noise = (torch.randn(case.batch, 4, side, side, generator=draw) for _ in range(2))
-    text = torch.randn(case.batch, 77, width, generator=draw, requires_grad="network_train_unet_only" not in case.options)
-    timesteps = torch.randint(0, 1000, (case.batch,), generator=draw)
-    sizes = torch.tensor([[case.size, case.size, 0, 0, case.size, case.size]] * case.batch, dtype=torch.float32)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw).to(device, dtype)
+
+    latents, noise = (drawn(batch, 4, side, side) for _ in range(2))
+    text = drawn(batch, 77, width).requires_grad_(text_learns)
+    timesteps = torch.randint(0, 1000, (batch,), generator=draw).to(device)
+    sizes = torch.tensor([[size, size, 0, 0, size, size]] * batch, dtype=dtype, device=device)
     pooled = unet.config.projection_class_embeddings_input_dim
-    more = {"time_ids": sizes, "text_embeds": torch.randn(case.batch, pooled - 6 * 256, generator=draw)} if pooled else None
+    more = {"time_ids": sizes, "text_embeds": drawn(batch, pooled - 6 * 256)} if pooled else None
     while True:
-        torch.nn.functional.mse_loss(unet(latents, timesteps, text, added_cond_kwargs=more, return_dict=False)[0], noise).backward()
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            model_pred = unet(latents, timesteps, text, added_cond_kwargs=more, return_dict=False)[0]
+        torch.nn.functional.mse_loss(model_pred.float(), noise.float()).backward()
         yield
+
+
+def steps_of_case(model: LatentDiffusion, case: Case) -> Generator[None, None, None]:
+    """`bare_steps` of a case, on the processor."""
+    return bare_steps(model, case.size, case.batch, text_learns="network_train_unet_only" not in case.options)
 
 
 def bare_step_s(model: LatentDiffusion, case: Case, parameters: list[nn.Parameter]) -> float:
     """Seconds of one of `bare_steps`."""
-    steps, seconds = bare_steps(model, case), []
+    steps, seconds = steps_of_case(model, case), []
     for _ in range(case.steps + WARM_UP):
         started = time.perf_counter()
         next(steps)
@@ -216,7 +250,7 @@ def bare_peak(name: str, given: dict[str, object], folder: Path) -> int:
     with AnonymousPeak() as memory:
         model = load(case, given)
         with hand_made(linear_targets(model), make_config(command(case.script), given)) as parameters:
-            optimizer, steps = torch.optim.AdamW(parameters), bare_steps(model, case)
+            optimizer, steps = torch.optim.AdamW(parameters), steps_of_case(model, case)
             for _ in range(WARM_UP):
                 next(steps)
                 optimizer.step()
@@ -232,10 +266,10 @@ def trainer_peak(name: str, given: dict[str, object], folder: Path) -> int:
     return memory.peak - memory.start
 
 
-def alone(peak: Callable[[str, dict[str, object], Path], int], name: str, given: dict[str, object], folder: Path) -> int:
-    """`peak` in a process of its own."""
+def alone(part: Callable[..., T], *args: object) -> T:
+    """`part` in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(peak, name, given, folder).result()
+        return pool.submit(part, *args).result()
 
 
 def measure(name: str, case: Case, folder: Path) -> dict[str, object]:

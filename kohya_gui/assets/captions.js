@@ -462,7 +462,7 @@
   const box = () => $("#editor-text");
   const isDirty = () => Boolean(state.editing) && !box().readOnly && box().value !== state.shown;
   async function edit(one, { focus = true } = {}) {
-    if (state.editing !== one && !(await save())) return;
+    if (!(await save())) return;
     if (!one) return;
     if (state.names[state.at] !== one && state.names.includes(one)) move(state.names.indexOf(one), { scroll: false });
     state.editing = one;
@@ -476,7 +476,8 @@
     $("#editor-name").title = one;
     showTold("");
     showConflict(null);
-    if (state.entries.has(one)) showEntry(state.entries.get(one));
+    showEntry(state.entries.get(one) || waited(one));
+    if (focus) box().focus({ preventScroll: true });
     const { entries } = await ask("entries", { names: [one] });
     if (state.editing !== one) return;
     if (!entries.length) throw new Error(say("This picture is not in the folder any more."));
@@ -485,15 +486,16 @@
     if (!typed) showEntry(entries[0]);
     fillAll();
     reveal();
-    if (focus) box().focus({ preventScroll: true });
     const next = state.names[state.at + 1];
     if (next) new Image().src = thumb(next, "large");
   }
+  // Nothing can be typed before the caption is there: it would be kept under the name of one picture and with the words of another.
+  const waited = (name) => ({ name, text: "", tags: [], waited: true });
   function showEntry(entry) {
     state.shown = entry.text || "";
-    box().readOnly = entry.text === null;
+    box().readOnly = entry.waited || entry.text === null;
     box().value = state.shown;
-    box().placeholder = entry.class_tokens ? say("Without a caption it is trained with: {words}", { words: entry.class_tokens }) : say("No caption yet");
+    box().placeholder = entry.waited ? say("Looking…") : entry.class_tokens ? say("Without a caption it is trained with: {words}", { words: entry.class_tokens }) : say("No caption yet");
     box().setAttribute("aria-label", say("Caption of {name}", { name: entry.name }));
     $("#editor-at").textContent = say("{at} of {all}", { at: number(state.at + 1), all: number(state.names.length) });
     const notes = [

@@ -1,8 +1,8 @@
 // The Dataset page: the server draws its parts; here requests are sent, and the place of the reader kept.
 (() => {
   const { $, $$, el, say, base, ready, whenShown } = window.studio;
-  const POLL_MS = 600, NARROW = 1000;
-  let sending = 0, timer = 0, focusNext = "";
+  const POLL_MS = 600;
+  let sending = 0, timer = 0, focusNext = "", isDrawing = false;
 
   const post = async (verb, body) => (await fetch(`${base}/dataset/${verb}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
   const tell = (html) => { $("#ds-told").innerHTML = html; };
@@ -18,9 +18,14 @@
     if (now.dataset.do) return `[data-do="${CSS.escape(now.dataset.do)}"]`;
     return keyed ? `[data-key="${CSS.escape(keyed)}"]` : null;
   }
+  // What is typed and not sent yet: an answer to something else must not take it away.
+  const spotOf = (entry) => (entry.id ? `#${CSS.escape(entry.id)}` : `[data-spot="${entry.dataset.spot}"][data-set="${CSS.escape(entry.dataset.set)}"]`);
+  const isUnsent = (entry) => entry.value !== entry.defaultValue && entry.value !== entry.dataset.sent;
+  const unsent = () => $$("#dataset input:is([type=text], [type=number])").filter(isUnsent).map((entry) => [spotOf(entry), entry.value, entry.dataset.file]);
   function draw(parts) {
-    const at = mark(), caret = document.activeElement?.selectionStart, typed = document.activeElement?.value, folded = {};
+    const at = mark(), caret = document.activeElement?.selectionStart, typed = document.activeElement?.value, kept = unsent(), folded = {};
     for (const part of $$("#dataset details[data-key]")) folded[part.dataset.key] = part.open;
+    isDrawing = true;
     for (const [id, html] of Object.entries(parts)) {
       const place = $(`#${id}`);
       if (place.dataset.drawn === html) continue;
@@ -29,7 +34,12 @@
       place.dataset.drawn = html;
       place.scrollTop = top;
     }
+    isDrawing = false;
     for (const part of $$("#dataset details[data-key]")) if (folded[part.dataset.key]) part.open = true;
+    for (const [spot, value, file] of kept) {
+      const entry = $(spot, $("#dataset"));
+      if (entry && entry.dataset.file === file) entry.value = value; // the name typed for one dataset file is not that of the next
+    }
     const again = at && $(at, $("#dataset"));
     if (again && again !== document.activeElement) {
       again.focus({ preventScroll: true });
@@ -74,8 +84,16 @@
     }
   }
 
-  const path = () => $("#ds-path")?.value.trim() || "";
+  const path = () => {
+    const entry = $("#ds-path");
+    entry.dataset.sent = entry.value;
+    return entry.value.trim();
+  };
 
+  const isInSight = (part) => {
+    const { top } = part.getBoundingClientRect();
+    return top >= 0 && top < innerHeight / 2;
+  };
   document.addEventListener("click", async (event) => {
     const at = (selector) => event.target.closest(`#dataset ${selector}`);
     const button = at("[data-do]");
@@ -84,8 +102,8 @@
       button.closest("details.ds-more")?.removeAttribute("open");
       const asked = JSON.parse(button.dataset.do), aside = button.closest("#ds-side");
       await does(asked);
-      // On a narrow page what was asked for lies below all folders.
-      if (["choose", "find"].includes(asked.do) && aside && innerWidth <= NARROW) $("#ds-main").scrollIntoView();
+      // What was asked for may lie below all folders on a narrow page, and above the window beside many of them.
+      if (["choose", "find"].includes(asked.do) && aside && !isInSight($("#ds-main"))) $("#ds-main").scrollIntoView();
       if (button.dataset.then) does(JSON.parse(button.dataset.then));
     }
     const file = at("[data-file-do]");
@@ -110,10 +128,13 @@
     $("button", problem)?.focus();
   }
 
-  document.addEventListener("change", (event) => {
-    const entry = event.target.closest("#dataset [data-set]");
-    if (entry) does({ do: "set", spot: entry.dataset.spot, key: entry.dataset.set, value: entry.type === "checkbox" ? String(entry.checked) : entry.value });
-  });
+  function set(entry) {
+    entry.dataset.sent = entry.value;
+    does({ do: "set", spot: entry.dataset.spot, key: entry.dataset.set, value: entry.type === "checkbox" ? String(entry.checked) : entry.value });
+  }
+  document.addEventListener("change", (event) => event.target.closest("#dataset [data-set]") && set(event.target));
+  // A field that was drawn anew around what was typed tells of no change when it is left.
+  document.addEventListener("focusout", (event) => !isDrawing && event.target.matches("#dataset input:is([type=text], [type=number])[data-set]") && isUnsent(event.target) && set(event.target));
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !event.target.closest("#dataset")) return;
     if (event.target.id === "ds-path") does({ do: event.target.value === event.target.defaultValue ? "save" : "open", path: path() });

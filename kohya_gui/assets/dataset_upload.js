@@ -1,6 +1,6 @@
 // Pictures on their way to the server: dropped or chosen, with their folders, a few at a time, and taken back when somebody cancels.
 (() => {
-  const { $, el, base, say } = window.studio;
+  const { $, $$, el, base, say } = window.studio;
   const AT_ONCE = 3, TOLD_LEFT = 5;
   let going = null;
 
@@ -88,9 +88,10 @@
     }
     mine.folder = folder;
     const all = waiting.reduce((sum, [, file]) => sum + file.size, 0) || 1, sent = new Map(), failed = [];
-    let done = 0;
+    let done = 0, unanswered = [];
     const bar = el("div"), meter = el("div", { class: "progress", role: "progressbar", "aria-label": say("Upload") }, bar), words = el("p", { class: "num" });
-    $("#ds-upload").replaceChildren(words, meter, el("button", { type: "button", class: "button", id: "ds-cancel" }, say("Cancel")));
+    const stop = el("button", { type: "button", class: "button", id: "ds-cancel" }, say("Cancel"));
+    $("#ds-upload").replaceChildren(words, meter, stop);
     $("#ds-upload").hidden = false;
     tell("");
     const show = () => {
@@ -106,31 +107,49 @@
         const [path, file] = next;
         const [request, answered] = send(folder, next, (bytes) => { sent.set(path, Math.min(bytes, file.size)); show(); });
         mine.requests.add(request);
-        try {
-          const answer = await answered;
+        const answer = await answered.catch(() => null);
+        mine.requests.delete(request);
+        if (answer) {
           if (answer.failed) failed.push(answer.told);
           else left.push(...answer.left);
-        } catch (error) {
-          failed.push("");
+          sent.set(path, file.size);
+          done += 1;
+        } else {
+          unanswered.push(next);
+          sent.delete(path);
         }
-        mine.requests.delete(request);
-        sent.set(path, file.size);
-        done += 1;
         show();
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, worker));
-    if (!mine.cancelled) await finish(folder, dataset, left, failed);
+    // A line that broke may come back: what did not arrive is sent once more if somebody wants it, into the same folder.
+    const isWantedAgain = () => new Promise((resolve) => {
+      mine.decide = resolve;
+      words.textContent = unanswered.length === 1 ? say("One file did not arrive: {name}.", { name: unanswered[0][0] }) : say("{count} files did not arrive.", { count: unanswered.length });
+      const again = el("button", { type: "button", class: "button primary", onclick: () => resolve(true) }, say("Send again"));
+      const without = el("button", { type: "button", class: "button", onclick: () => resolve(false) }, say("Go on without"));
+      stop.before(again, ...(done ? [without] : []));
+      again.focus();
+    });
+    for (;;) {
+      await Promise.all(Array.from({ length: AT_ONCE }, worker));
+      if (mine.cancelled || !unanswered.length || !(await isWantedAgain())) break;
+      for (const part of $$("#ds-upload button")) if (part !== stop) part.remove();
+      waiting.push(...unanswered);
+      unanswered = [];
+      show();
+    }
+    if (!mine.cancelled) await finish(folder, dataset, left, failed, unanswered.length);
     mine.ended?.();
   }
 
-  async function finish(folder, dataset, left, failed) {
+  async function finish(folder, dataset, left, failed, lacking) {
     going = null;
     $("#ds-upload").hidden = true;
     await window.studio.dataset.does({ do: "uploaded", folder, dataset });
     const told = $("#ds-told");
-    if (failed.length) told.append(el("p", { class: "told bad" }, failed.length === 1 ? say("One file did not arrive. Send it again.") : say("{count} files did not arrive. Send them again.", { count: failed.length })));
-    if (failed.find(Boolean)) told.insertAdjacentHTML("beforeend", failed.find(Boolean));
+    if (lacking) told.append(el("p", { class: "told warn" }, lacking === 1 ? say("One file did not arrive and is left out.") : say("{count} files did not arrive and are left out.", { count: lacking })));
+    if (failed.length > 1) told.append(el("p", { class: "told bad" }, say("{count} files were refused. The first:", { count: failed.length })));
+    if (failed.length) told.insertAdjacentHTML("beforeend", failed[0]);
     if (left.length) {
       const names = left.slice(0, TOLD_LEFT).map(([file, why]) => `${file}: ${why}`).join("; ");
       told.append(el("p", { class: "told warn" }, left.length === 1 ? say("One file was left out. {names}", { names }) : say("{count} files were left out. {names}", { count: left.length, names })));
@@ -143,6 +162,7 @@
     mine.cancelled = true;
     $("#ds-cancel").disabled = true;
     const ended = new Promise((resolve) => (mine.ended = resolve));
+    mine.decide?.(false);
     for (const request of mine.requests) request.abort();
     await ended;
     $("#ds-upload").hidden = true;

@@ -14,9 +14,19 @@
     $("#settings-save").disabled = $("#settings-back").disabled = !changed;
     $("#settings-changed").textContent = changed ? say("Not saved yet.") : "";
   }
-  function show(answer) {
+  // `token`: only its field is drawn anew, so that what is typed in the form and in the other token's field stays.
+  function show(answer, token) {
     if (!answer.page) return;
-    $("#settings-work").innerHTML = answer.page;
+    const drawn = el("div");
+    drawn.innerHTML = answer.page;
+    if (token) {
+      const field = (place) => $(`[data-token="${CSS.escape(token)}"]`, place).closest(".field");
+      field(document).replaceWith(field(drawn));
+      return $(`#t-${CSS.escape(token)}`).focus();
+    }
+    const typed = $$("#settings-work [data-token] input").map((entry) => [entry.id, entry.value]);
+    $("#settings-work").replaceChildren(...drawn.childNodes);
+    for (const [id, value] of typed) $(`#${CSS.escape(id)}`).value = value;
     mark = answer.mark;
     before = JSON.stringify(asked());
     showChanged();
@@ -25,7 +35,7 @@
     try {
       const answer = await post(verb, body);
       tell(answer.told);
-      show(answer);
+      show(answer, body.variable);
       return answer;
     } catch (error) {
       lost();

@@ -228,5 +228,5 @@ def module_class(algo: str) -> Any:
     try:
         return pkgutil.resolve_name(f"lycoris.modules.{CLASSES[algo]}")
     except ImportError as reason:
-        fix = "Run: python setup.py extras lycoris"
+        fix = "Run python setup.py extras lycoris."
         raise ConfigError("network_module", f"lycoris.kohya needs the package lycoris-lora ({reason}).", fix=fix) from reason

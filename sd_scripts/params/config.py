@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import Command
+from sd_scripts.params.lycoris import refuse_elsewhere
 from sd_scripts.params.meaning import resolved
 from sd_scripts.params.network import LORA_MODULE, MODULES
 from sd_scripts.params.problem import Problem
@@ -101,6 +102,8 @@ def _network_words(command: Command, values: Mapping[str, object]) -> tuple[tupl
             )
         if key in parsed:
             raise ConfigError("network_args", f"{key!r} is given twice.", fix="Keep one of them.")
+        if key == "algo":
+            refuse_elsewhere("network_args", text)
         parsed[key] = typed(known[key], text)
     return words, {key: value for key, value in parsed.items() if value is not None}
 

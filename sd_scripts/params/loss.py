@@ -68,7 +68,6 @@ class SNRWeight:
         False,
         "Weight the loss of a v-prediction model as that of a noise-prediction one.",
         label="Weight v like noise",
-        when={"v_parameterization": True},
     )
     v_pred_like_loss: float | None = param(
         None,
@@ -76,5 +75,4 @@ class SNRWeight:
         label="V-like loss",
         min=0,
         step=0.1,
-        when={"v_parameterization": False},
     )

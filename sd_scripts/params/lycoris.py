@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sd_scripts.errors import ConfigError
 from sd_scripts.params.network import LYCORIS_MODULE
 from sd_scripts.params.spec import param, section
 
@@ -72,3 +73,17 @@ class LycorisArgs:
     )
     unbalanced_factorization: bool = param(False, "Swap the parts of one side (lokr).", label="Unbalanced factors", when={**_ITS_OWN, "algo": "lokr"})
     train_norm: bool = param(False, "Train norm layers too, where the preset reaches.", label="Norm layers", when=_ITS_OWN)
+
+
+def refuse_elsewhere(field: str, algo: object) -> None:
+    """Refuse the one algorithm of the package that is made here in another way.
+
+    Raises:
+        ConfigError: it is T-LoRA.
+    """
+    if str(algo).strip() == "tlora":
+        raise ConfigError(
+            field,
+            "T-LoRA (algo=tlora) is not offered: the package's files of it leave out the factors that it began with, and mean nothing without them.",
+            fix="Use network_module networks.lora with tlora_min_rank=1 in network_args: T-LoRA in the form of an ordinary LoRA.",
+        )

@@ -19,6 +19,7 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.layers import Layer
+from sd_scripts.params.lycoris import refuse_elsewhere
 from sd_scripts.params.values import nearest
 
 ALGORITHMS = ("lora", "locon", "loha", "lokr", "ia3", "dylora", "glora", "full", "diag-oft", "boft")
@@ -179,6 +180,7 @@ def _settings(path: str, place: str, row: Mapping[str, object]) -> Iterator[tupl
     """Settings of some layers, typed."""
     for key, value in row.items():
         if key == "algo":
+            refuse_elsewhere("preset", value)
             if value not in ALGORITHMS:
                 raise ConfigError("preset", f"{path}: {place} has algo {value!r}.", fix=f"There are: {', '.join(ALGORITHMS)}.")
         elif key not in OPTIONS:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from sd_scripts.errors import DataError
 from sd_scripts.params.families.signatures import BASE_VERSIONS, LORA_SIGNATURES, SIGNATURES, TITLES, Mark, Signature
+from sd_scripts.survey.adapter_family import adapter_family
 from sd_scripts.survey.pickle_header import read_pickle
 from sd_scripts.survey.weights_header import Header, Tensor, bytes_of, read_safetensors
 
@@ -101,7 +102,7 @@ def detect(path: Path | str) -> ModelFacts:
 
 
 def facts_of(header: Header, *, is_folder: bool = False) -> ModelFacts:
-    """What the model with this header is. Only names and ranks of tensors decide, so a small model of the same layout is recognised too."""
+    """What the model with this header is. Names and ranks of tensors decide, so a small model of the same layout is recognised too."""
     kind = _kind(header.tensors, is_folder=is_folder)
     signature = _signature(header, kind)
     channels = next((header.tensors[name][1][1] for name in _INPUTS if name in header.tensors and len(header.tensors[name][1]) > 1), _USUAL_CHANNELS)
@@ -147,7 +148,10 @@ def _signature(header: Header, kind: Kind) -> Signature | None:
     version = BASE_VERSIONS.get(header.metadata.get("ss_base_model_version", ""))
     if kind == "lora" and version is not None:
         return Signature(version, TITLES[version], ())
-    return next((row for row in rows if _matches(row, header.tensors)), None)
+    known = next((row for row in rows if _matches(row, header.tensors)), None)
+    if known is None and kind == "lora" and (told := adapter_family(header.tensors)):
+        return Signature(told, TITLES[told], ())
+    return known
 
 
 def _matches(row: Signature, tensors: Mapping[str, Tensor]) -> bool:

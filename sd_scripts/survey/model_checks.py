@@ -12,10 +12,12 @@ from sd_scripts.params.commands import COMMANDS, Command
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.hub import HuggingFace
+from sd_scripts.params.loss import SNRWeight
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.network import Network
 from sd_scripts.params.noise import NoiseDDPM
 from sd_scripts.params.problem import Problem, error, warning
+from sd_scripts.params.rules.learning import weights_for
 from sd_scripts.params.saving import ModelFile, State
 from sd_scripts.survey.header import Header, ModelFacts, facts_of, read_header
 
@@ -58,9 +60,9 @@ def other_weights(config: Config, model: ModelFacts | None) -> Iterator[Problem]
     if Network in config:
         network = config[Network]
         if network.network_weights:
-            yield from _adapter("network_weights", network.network_weights, model)
+            yield from _adapter("network_weights", network.network_weights, config, model)
         for path in network.base_weights or ():
-            yield from _adapter("base_weights", path, model)
+            yield from _adapter("base_weights", path, config, model)
     resume = config[State].resume
     if resume and not config[HuggingFace].resume_from_huggingface and not Path(resume).is_dir():
         yield error("resume", f"The folder {resume} does not exist.", "Name a folder that ends in -state.")
@@ -89,7 +91,7 @@ def _model_problems(config: Config, facts: ModelFacts) -> Iterator[Problem]:
         )
     else:
         if SDModel in config:
-            yield from _version(config[SDModel], facts)
+            yield from _version(config, facts)
         if facts.zero_snr and NoiseDDPM in config and not config[NoiseDDPM].zero_terminal_snr:
             message = "The model says that its last timestep is pure noise, and zero_terminal_snr is off."
             yield warning("zero_terminal_snr", message, "Set zero_terminal_snr.", {"zero_terminal_snr": True})
@@ -103,18 +105,24 @@ def _script_for(facts: ModelFacts, asked: Command) -> str:
     return rows[0].script if rows else facts.script
 
 
-def _version(asked: SDModel, facts: ModelFacts) -> Iterator[Problem]:
+def _version(config: Config, facts: ModelFacts) -> Iterator[Problem]:
+    asked, said = config[SDModel], "v_parameterization" in config.given
+    velocity = asked.v_parameterization if said else facts.prediction == "v"
+    if not said and SNRWeight in config:
+        yield from weights_for(config[SNRWeight], velocity=velocity)
     if facts.family == "sd2" and not asked.v2:
         yield error("v2", "The file is a Stable Diffusion 2.x model, and v2 is off.", "Set v2.", {"v2": True})
     if facts.family != "sd2" and asked.v2:
         yield error("v2", f"The file is a {facts.title} model, and v2 is on.", "Turn v2 off.", {"v2": False})
-    if facts.prediction == "v" and not asked.v_parameterization:
+    if facts.prediction == "v" and not velocity:
         yield warning(
             "v_parameterization",
             "The model says that it predicts velocity, and v_parameterization is off.",
             "Set v_parameterization.",
             {"v_parameterization": True},
         )
+    if NoiseDDPM in config and config[NoiseDDPM].zero_terminal_snr and not velocity:
+        yield warning("zero_terminal_snr", "A model that predicts noise learns nothing from pure noise.", "Use it with v_parameterization.")
     if facts.prediction == "epsilon" and asked.v_parameterization:
         yield warning(
             "v_parameterization",
@@ -134,14 +142,16 @@ def _vae(path: str) -> Iterator[Problem]:
         yield error("vae", f"{Path(path).name} holds no VAE.", "Name a VAE, or a model that has one.")
 
 
-def _adapter(field: str, path: str, model: ModelFacts | None) -> Iterator[Problem]:
+def _adapter(field: str, path: str, config: Config, model: ModelFacts | None) -> Iterator[Problem]:
     facts = yield from _facts(field, path)
     if facts is None:
         return
+    family = FAMILIES[config.command.family]  # what was asked for, where there is no header, as of a model of the hub
+    kinds, known = ((model.family,), model.title) if model is not None and model.family else (family.kinds, family.title)
     if facts.kind != "lora":
         yield error(field, f"{Path(path).name} is no LoRA.", "Name a LoRA file.")
-    elif model is not None and facts.family and model.family and facts.family != model.family:
-        yield error(field, f"{Path(path).name} is for {facts.title}, the base model is {model.title}.", "Name a LoRA for the same model.")
+    elif facts.family and facts.family not in kinds:
+        yield error(field, f"{Path(path).name} is for {facts.title}, the base model is {known}.", "Name a LoRA for the same model.")
 
 
 def _facts(field: str, path: str) -> Generator[Problem, None, ModelFacts | None]:

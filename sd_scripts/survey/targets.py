@@ -129,7 +129,7 @@ def _preset_problems(config: Config, header: Header) -> Iterator[Problem]:
     layers = [layer_at(place) for place in chain(family.places(header.tensors), family.outer_places(header.tensors))]
     strange = list(rules.preset.unmatched(layers)) if layers and not rules.preset.name else []
     if strange:
-        shown = ", ".join(f"{item} of {key}" for key, item in strange[:_NAMES_SHOWN]) + (", ..." if len(strange) > _NAMES_SHOWN else "")
+        shown = ", ".join(f"{key}: {item}" for key, item in strange[:_NAMES_SHOWN]) + (", ..." if len(strange) > _NAMES_SHOWN else "")
         fix = f"Names are like {layers[0].name}, or the end of one."
         yield warning("preset", f"The preset names what no layer of this model is called ({len(strange)}): {shown}.", fix)
     if config[Network].dim_from_weights:
@@ -138,7 +138,7 @@ def _preset_problems(config: Config, header: Header) -> Iterator[Problem]:
     if told:
         place, least, rank = max(told, key=lambda row: row[1])
         fix = f"Use a rank of {least} or more." if least else "Choose another algo or preset."
-        yield error("network_dim", f"boft cannot split the {place.shape[0]:,} outputs of {place.name} at rank {rank}.", fix)
+        yield error("network_dim", f"The kind boft cannot split the {place.shape[0]:,} outputs of {place.name} at rank {rank}.", fix)
 
 
 def _rank(place: AdapterPlace, network: Network, rules: LayerRules) -> int:

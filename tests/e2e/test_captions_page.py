@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Server
 from tests.e2e.test_accessibility import found
@@ -63,6 +63,38 @@ def test_one_caption_is_edited_and_many_are_changed_and_taken_back(server: Serve
     page.locator("#captions [data-step=undo]").click()
     expect(page.locator("#captions-tags")).to_contain_text("red")
     expect(page.locator("#captions-tags")).not_to_contain_text("crimson")
+    assert texts(folder) == {**CAPTIONS, "a": "cat, red, lying"}
+
+
+def test_what_is_typed_before_the_caption_is_there_waits_for_it(server: Server, open_page: Callable[..., Page], folder: Path) -> None:
+    page = open_page("about:blank")
+    held: list[Route] | None = []
+    page.route("**/captions/entries*", lambda route: route.continue_() if held is None else held.append(route))
+    page.goto(f"{server.url}/captions?folder={quote(str(folder))}&picture=b.png")
+    box = page.locator("#editor-text")
+    expect(box).to_be_focused()
+    expect(box).not_to_be_editable()
+    expect(box).to_have_value("")
+    arrived, held = held, None
+    for route in arrived:
+        route.continue_()
+    expect(box).to_have_value("cat, blue")
+    box.fill("cat, blue, lying")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#editor-name")).to_contain_text("c")
+    assert texts(folder) == {**CAPTIONS, "b": "cat, blue, lying"}
+
+
+def test_a_click_on_the_picture_that_is_edited_keeps_what_was_typed(server: Server, open_page: Callable[..., Page], folder: Path) -> None:
+    page = opened(server, open_page, folder)
+    page.locator("#captions-grid .caption-card").first.click()
+    page.locator("#editor-text").fill("cat, red, lying")
+    page.route("**/captions/save*", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    page.locator("#captions-grid .caption-card").first.click()
+    expect(page.locator("#editor-told")).to_have_text("")
+    expect(page.locator("#editor-text")).to_have_value("cat, red, lying")
+    page.locator("#captions-grid .caption-card").nth(1).click()
+    expect(page.locator("#editor-name")).to_contain_text("b")
     assert texts(folder) == {**CAPTIONS, "a": "cat, red, lying"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import Complaints, Server
 from tests.e2e.pages import field
 from tests.e2e.test_accessibility import found
 
@@ -76,6 +76,27 @@ def test_a_folder_is_added_edited_saved_and_used(server: Server, page: Page) -> 
     expect(field(page, "dataset_config")).to_have_value(str(file))
 
 
+def test_what_is_typed_while_an_answer_is_on_its_way_stays(server: Server, page: Page) -> None:
+    folder = server.folder / "slow" / "2_cat"
+    draw(folder, "a.png", (64, 64), "a cat")
+    add(page, folder.parent)
+    card = page.locator(".ds-card")
+    page.route("**/dataset/do", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    card.get_by_label("Repeats").fill("6")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("tabby")
+    page.locator("#ds-folder").evaluate("entry => { entry.value = 'half a pa'; }")
+    expect(page.locator(".ds-plan .formula")).to_contain_text("1 image × 6 repeats = 6")
+    expect(card.get_by_label("Class words")).to_have_value("tabby")
+    expect(page.locator("#ds-folder")).to_have_value("half a pa")
+    page.keyboard.press("Tab")
+    page.locator("#ds-save").click()
+    expect(page.locator("#ds-told .told.good")).to_be_visible()
+    (dataset,) = tomllib.loads(Path(page.locator("#ds-path").input_value()).read_text("utf-8"))["datasets"]
+    assert (dataset["subsets"][0]["num_repeats"], dataset["subsets"][0]["class_tokens"]) == (6, "tabby")
+
+
 def test_uploads_land_in_a_folder_of_their_own(server: Server, page: Page, tmp_path: Path) -> None:
     draw(tmp_path / "dogs", "one.png", caption="a dog")
     with zipfile.ZipFile(tmp_path / "dogs.zip", "w") as packed:
@@ -138,6 +159,30 @@ def test_an_upload_is_cancelled(server: Server, page: Page, tmp_path: Path) -> N
     expect(page.locator("#ds-upload")).to_be_hidden()
     assert not (server.folder / "datasets" / "slow").exists()
     expect(page.locator(".ds-card")).to_have_count(0)
+
+
+def test_what_did_not_arrive_is_sent_again_or_left_out(server: Server, page: Page, complaints: Complaints, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        draw(tmp_path / "torn", name)
+    page.route("**/dataset/upload*b.png*", lambda route: route.abort())
+    drop(page, tmp_path / "torn")
+    card = page.locator("#ds-upload")
+    expect(card).to_contain_text("One file did not arrive: b.png.")
+    card.get_by_role("button", name="Send again").click()
+    expect(card).to_contain_text("One file did not arrive: b.png.")
+    page.unroute("**/dataset/upload*b.png*")
+    card.get_by_role("button", name="Send again").click()
+    expect(card).to_be_hidden()
+    expect(page.locator(".ds-card")).to_contain_text("3 pictures")
+    page.route("**/dataset/upload*b.png*", lambda route: route.abort())
+    drop(page, tmp_path / "torn")
+    card.get_by_role("button", name="Go on without").click()
+    expect(page.locator("#ds-told")).to_contain_text("One file did not arrive and is left out.")
+    expect(page.locator(".ds-card")).to_have_count(2)
+    assert sorted(path.name for path in (server.folder / "datasets" / "torn-2").rglob("*.png")) == ["a.png", "c.png"]
+    torn = [line for line in complaints.found if "ERR_FAILED" in line]
+    assert len(torn) == 3
+    complaints.found = [line for line in complaints.found if line not in torn]
 
 
 def test_unknown_keys_stay_and_a_problem_is_mended(server: Server, page: Page) -> None:

@@ -57,6 +57,23 @@ def test_a_token_is_kept_and_forgotten(server: Server, open_page: Callable[..., 
     assert "cdef" not in (server.runs_dir / ".secrets.json").read_text("utf-8")
 
 
+def test_keeping_a_token_takes_nothing_else_away(server: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{server.url}/settings")
+    page.locator("#s-output_dir").fill("/etc")
+    page.locator("#t-HF_TOKEN").fill("hf_other")
+    page.locator("#t-WANDB_API_KEY").fill("0123456789abcdef")
+    page.keyboard.press("Enter")
+    expect(page.locator("#settings-work")).to_contain_text("it ends in cdef")
+    expect(page.locator("#t-WANDB_API_KEY")).to_be_focused()
+    expect(page.locator("#s-output_dir")).to_have_value("/etc")
+    expect(page.locator("#t-HF_TOKEN")).to_have_value("hf_other")
+    page.locator("#settings-back").click()
+    expect(page.locator("#s-output_dir")).to_have_value(str(server.folder / "out"))
+    expect(page.locator("#t-HF_TOKEN")).to_have_value("hf_other")
+    page.locator("[data-forget=WANDB_API_KEY]").click()
+    expect(page.locator("#settings-told .told")).to_contain_text("forgotten")
+
+
 def test_the_colours_stay_with_the_browser(server: Server, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{server.url}/settings", color_scheme="light")
     page.get_by_label("Dark", exact=True).check()

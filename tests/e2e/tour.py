@@ -16,9 +16,12 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kohya_gui.jobs.runs import list_runs
+from sd_scripts.params.events import EVENTS_FILE
 from tests.e2e.conftest import FLAGS, ROOT, Server
 from tests.kohya_gui.small_runs import write_run
 
+OPENING = "Every page, taken by `python -m tests.e2e.tour`."
+MADE_UP = "The run zibbit is a real training of the demo; the runs with red samples are written to show other states."
 OUT = ROOT / "docs" / "pictures" / "tour"
 PAGE = ROOT / "docs" / "tour.md"
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
@@ -47,26 +50,28 @@ def main() -> int:
     folder = parser.parse_args().folder.absolute()
     folder.mkdir(parents=True)
     server = Server(folder)
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
+    taken = folder / "tour"
+    taken.mkdir()
     try:
         server.start()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-            stops = list(take(browser, server))
+            stops = list(take(browser, server, taken))
             browser.close()
     finally:
         server.close()
-    lines = ["# Tour", "", "Every page, taken by `python -m tests.e2e.tour` from a real training of the demo.", ""]
+    shutil.rmtree(OUT, ignore_errors=True)
+    shutil.copytree(taken, OUT)
+    lines = ["# Tour", "", f"{OPENING} {MADE_UP}", ""]
     lines += [f"## {stop.words}\n\n![{stop.words}](pictures/tour/{stop.name}.jpg)\n" for stop in stops]
     PAGE.write_text("\n".join(lines), "utf-8")
     return 0
 
 
-def take(browser: Browser, server: Server) -> Iterator[Stop]:
-    """Take all pictures, the empty states first."""
+def take(browser: Browser, server: Server, folder: Path) -> Iterator[Stop]:
+    """Take all pictures into `folder`, the empty states first."""
     for stop in empty_stops():
-        yield shot(browser, server, stop)
+        yield shot(browser, server, stop, folder)
     dataset, model = server.folder / "bluebird", server.folder / "tiny.safetensors"
     shutil.copytree(ROOT / "demo" / "dataset", dataset)
     shutil.copy(ROOT / "demo" / "model.safetensors", model)
@@ -80,13 +85,23 @@ def take(browser: Browser, server: Server) -> Iterator[Stop]:
     )
     write_run(server.runs_dir, name="style-a", state="stopped", reason="Stopped by a person.", saves=(10,), samples={10: 1, 20: 1})
     write_run(server.runs_dir, name="style-b", saves=(10,), samples={10: 1, 20: 1})
+    for run in list_runs(server.runs_dir):
+        if run.id != trained.id:
+            as_of_a_training(server.runs_dir / run.id)
     failed = next(run for run in list_runs(server.runs_dir) if run.name == "portrait")
     pair = [run.id for run in list_runs(server.runs_dir) if run.name.startswith("style")]
     for stop in full_stops(trained.id, failed.id, pair, dataset=dataset, model=model):
-        yield shot(browser, server, stop)
+        yield shot(browser, server, stop, folder)
 
 
-def shot(browser: Browser, server: Server, stop: Stop) -> Stop:
+def as_of_a_training(run: Path) -> None:
+    """Put what a training would have said in the place of what tests of escaping need."""
+    (run / "log.txt").write_text("loading the model\ncaching latents\nsteps: 20/40\n", "utf-8")
+    events = run / EVENTS_FILE
+    events.write_text(events.read_text("utf-8").replace("<b>a cat</b>", "a cat"), "utf-8")
+
+
+def shot(browser: Browser, server: Server, stop: Stop, folder: Path) -> Stop:
     """Take one picture."""
     context = browser.new_context(viewport=PHONE if stop.phone else DESK, color_scheme="dark" if stop.dark else "light")
     page = context.new_page()
@@ -95,7 +110,7 @@ def shot(browser: Browser, server: Server, stop: Stop) -> Stop:
     page.wait_for_timeout(SETTLE_MS)
     stop.deed(page)
     page.wait_for_timeout(SETTLE_MS)
-    page.screenshot(path=OUT / f"{stop.name}.jpg", type="jpeg", quality=QUALITY)
+    page.screenshot(path=folder / f"{stop.name}.jpg", type="jpeg", quality=QUALITY)
     context.close()
     return stop
 

@@ -76,6 +76,22 @@ def test_a_kind_learns_is_saved_and_goes_on_exactly(tmp_path, run_dir, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_learns_on_sdxl_and_goes_on_from_its_file(tmp_path, run_dir, kind):
+    given = {**options(kind), "train_batch_size": 1, "network_train_unet_only": kind != "lora_fa" and "oft" not in kind}
+    assert train(tmp_path, "sdxl_train_network", output_name="first", max_train_steps=2, **given) == 0
+    first = saved(tmp_path, "first")
+    parts = {key.split("_")[1] for key in first}
+    assert parts == ({"unet"} if given["network_train_unet_only"] or kind == "oft" else {"unet", "te1", "te2"})
+    assert {key.partition(".")[2] for key in first} <= KINDS[kind][2]
+    path = tmp_path / "out" / "first.safetensors"
+    assert train(tmp_path, "sdxl_train_network", output_name="next", network_weights=path, max_train_steps=1, **given) == 0
+    following = saved(tmp_path, "next")
+    assert following.keys() == first.keys()
+    assert any(not torch.equal(first[key], following[key]) for key in first)
+    assert all(tensor.isfinite().all() for tensor in following.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_merged_first_it_changes_the_model_as_trained(tmp_path, run_dir, kind):
     """The file through `base_weights` against the adapter itself: the same prediction."""
     given = {**options(kind), "max_train_steps": 3, "network_train_unet_only": True}
@@ -191,6 +207,7 @@ def test_dora_by_inputs_is_merged_as_lycoris_trains_it(tmp_path, algo):
             "nowhere.toml is no preset of the package, and there is no such file",
         ),
         ({"network_module": "lycoris.kohya", "network_args": ("preset=fulll",)}, "Did you mean full?"),
+        ({"network_module": "lycoris.kohya", "network_args": ("algo=tlora",)}, "Use network_module networks.lora with tlora_min_rank=1"),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, run_dir, capsys, given, words):

@@ -93,6 +93,15 @@ def test_training_goes_on_from_a_file(tmp_path, run_dir, ending):
     assert torch.allclose(saved(tmp_path, "next.safetensors")["emb_params"], first, atol=1e-5)
 
 
+def test_training_of_both_encoders_goes_on_from_a_file(tmp_path, run_dir):
+    script = "sdxl_train_textual_inversion"
+    assert run(tmp_path, script, max_train_steps=1) == 0
+    first, file = saved(tmp_path), tmp_path / "out" / "cat.safetensors"
+    assert run(tmp_path, script, weights=file, output_name="next", max_train_steps=1, learning_rate=1e-6, init_word=None) == 0
+    following = saved(tmp_path, "next.safetensors")
+    assert following.keys() == first.keys() and all(torch.allclose(following[key], first[key], atol=1e-5) for key in first)
+
+
 @pytest.mark.parametrize("layout", ["web UI", "diffusers"])
 def test_other_programs_files_are_read(tmp_path, run_dir, layout):
     vectors = torch.linspace(-1, 1, 3 * 32).view(3, 32)

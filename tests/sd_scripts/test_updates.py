@@ -91,11 +91,22 @@ def test_files_hold_the_average_and_the_training_goes_on_without_it(tmp_path, sc
     assert not torch.equal(mean[2][key], plain[2][key])
 
 
-def test_stopping_and_resuming_with_an_average_gives_the_same_files(tmp_path):
-    given = {"ema_decay": 0.8, "validation_split": 0.3, "validate_every_n_steps": 1}
-    train(tmp_path, max_train_steps=4, **given)
-    train(tmp_path, output_name="half", max_train_steps=2, save_state=True, **given)
-    train(tmp_path, output_name="rest", max_train_steps=4, resume=tmp_path / "out" / "half-state", **given)
+@pytest.mark.parametrize(
+    ("script", "more"),
+    [
+        ("train_network", {"validation_split": 0.3, "validate_every_n_steps": 1}),
+        ("train_network", {"network_module": "networks.dylora", "network_args": ("unit=2",)}),
+        ("sdxl_train", {}),
+        ("sdxl_train_textual_inversion", {"token_string": "sks", "init_word": "cat", "caption_prefix": "sks ", "save_model_as": "safetensors"}),
+    ],
+    ids=["lora", "dylora", "sdxl_train", "sdxl_textual_inversion"],
+)
+def test_stopping_and_resuming_with_an_average_gives_the_same_files(tmp_path, script, more):
+    given = {"ema_decay": 0.8, **more}
+    assert train(tmp_path, script, max_train_steps=4, **given) == 0
+    assert train(tmp_path, script, output_name="half", max_train_steps=2, save_state=True, **given) == 0
+    assert train(tmp_path, script, output_name="rest", max_train_steps=4, resume=tmp_path / "out" / "half-state", **given) == 0
+    assert differing(saved(tmp_path), saved(tmp_path, "half"))
     assert differing(saved(tmp_path), saved(tmp_path, "rest")) == []
 
 

@@ -15,6 +15,7 @@ import tiny_runs
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tiny_runs import events, report_to, train
 from torch import Tensor
 
@@ -160,6 +161,32 @@ def test_a_folder_is_read_by_diffusers_and_by_ourselves(tmp_path, run_dir, scrip
         torch.testing.assert_close(found[2], expected.pooled, rtol=1e-4, atol=1e-5)
     event = events(run_dir, "save")[0]
     assert event["path"] == str(folder) and event["bytes"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_a_model_predicts_goes_from_file_to_folder_and_back(tmp_path):
+    """A NoobAI kind of model: its markers become settings of the scheduler, and markers again, whether its last timestep is trained or not."""
+    marked = {"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}
+    save_file({**tiny_models.single_file_tensors(tiny_models.SDXL_TINY), **marked}, tmp_path / "noob.safetensors")
+    given = {"v_parameterization": True, "max_train_steps": 1}
+    folder = {"save_model_as": "diffusers_safetensors", "output_name": "folder"}
+    assert train(tmp_path, "sdxl_train", pretrained_model_name_or_path=tmp_path / "noob.safetensors", **folder, **given) == 0
+    settings = json.loads((tmp_path / "out" / "folder" / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    assert (settings["prediction_type"], settings["rescale_betas_zero_snr"], settings["timestep_spacing"]) == ("v_prediction", True, "trailing")
+    back = {"save_model_as": "safetensors", "output_name": "back", "zero_terminal_snr": True}
+    assert train(tmp_path, "sdxl_train", pretrained_model_name_or_path=tmp_path / "out" / "folder", **back, **given) == 0
+    assert saved(tmp_path, "back.safetensors").keys() == read_weights(tmp_path / "noob.safetensors")[0].keys()
+    facts = detect(tmp_path / "out" / "back.safetensors")
+    assert (facts.prediction, facts.zero_snr) == ("v", True)
+
+
+@pytest.mark.parametrize(
+    ("given", "markers"),
+    [({"v_parameterization": True, "zero_terminal_snr": True}, {"v_pred", "ztsnr"}), ({"v_parameterization": True}, {"v_pred"}), ({}, set())],
+)
+def test_a_single_file_says_what_the_model_was_trained_to_predict(tmp_path, given, markers):
+    """Its base says nothing, and programs that draw with the file look for the markers."""
+    assert train(tmp_path, "sdxl_train", max_train_steps=1, **given) == 0
+    assert {"v_pred", "ztsnr"} & saved(tmp_path).keys() == markers
 
 
 def test_a_folder_gives_a_folder_and_an_existing_one_is_never_touched(tmp_path, capsys):

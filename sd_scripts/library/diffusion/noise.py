@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sd_scripts.library.diffusion.draws import Draws, randn_per_item
+from sd_scripts.library.transfer import to_device
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
 from sd_scripts.survey.timestep_curves import timestep_at, timestep_range
 
@@ -108,7 +109,7 @@ def draw_noise(latents: Tensor, config: NoiseDDPM, draws: Draws) -> Tensor:
         noise = offset_noise(noise, gauss, adaptive_offset(latents.float().cpu(), offset, scale) if scale else offset)
     if config.multires_noise_iterations:
         noise = _multires_items(noise, config, draws)
-    return noise.to(latents.device)
+    return to_device(noise, latents.device)
 
 
 def _multires_items(noise: Tensor, config: NoiseDDPM, draws: Draws) -> Tensor:
@@ -129,7 +130,7 @@ def perturb_input(noise: Tensor, config: NoiseDDPM, draws: Draws) -> Tensor:
         return noise
     if config.ip_noise_gamma_random_strength:
         gamma = gamma * float(torch.rand(1, generator=draws.batch("ip_noise_strength")))
-    return noise + gamma * randn_per_item(draws.items("ip_noise"), noise.shape[1:]).to(noise.device)
+    return noise + gamma * to_device(randn_per_item(draws.items("ip_noise"), noise.shape[1:]), noise.device)
 
 
 def draw_timesteps(config: Timesteps, draws: Draws) -> Tensor:

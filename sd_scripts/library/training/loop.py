@@ -5,6 +5,7 @@ from __future__ import annotations
 from sd_scripts.library.diffusion.loss import per_sample_loss
 from sd_scripts.library.training.request import Outcome
 from sd_scripts.library.training.run import Run
+from sd_scripts.library.transfer import to_device
 
 
 def loop(run: Run) -> Outcome:
@@ -33,7 +34,7 @@ def loop(run: Run) -> Outcome:
             mask = run.mask(batch)
             target, preserving = run.preserved(batch, noised, text, conditions, model_pred=model_pred, mask=mask)
         losses = preserving + per_sample_loss(model_pred, target, run.loss, timesteps=noised.timesteps, schedule=family.schedule, mask=mask)
-        weights = noised.weights * batch.loss_weights.to(losses.device)
+        weights = noised.weights * to_device(batch.loss_weights, losses.device)
         run.updater.backward((losses * weights).sum() / batch.plan.window_items)
         if not batch.plan.closes_window:
             continue

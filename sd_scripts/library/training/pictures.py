@@ -11,6 +11,7 @@ from sd_scripts.library.data.dataset import Batch, Dealer, Listing, Order
 from sd_scripts.library.data.images import normalise
 from sd_scripts.library.diffusion.draws import Draws
 from sd_scripts.library.families.base import Family
+from sd_scripts.library.transfer import to_device
 from sd_scripts.params.families.facts import FamilyFacts
 from sd_scripts.survey.plan import Plan
 
@@ -98,4 +99,4 @@ class Pictures:
                 self._kept[shown] = mean, logvar
             rows.append(self._kept[shown])
         means, logvars = zip(*rows, strict=True)
-        return torch.cat(means).to(self.device, non_blocking=True), torch.cat(logvars).to(self.device, non_blocking=True)
+        return to_device(torch.cat(means), self.device), to_device(torch.cat(logvars), self.device)

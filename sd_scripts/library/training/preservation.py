@@ -13,6 +13,7 @@ from sd_scripts.library.data.dataset import Batch
 from sd_scripts.library.diffusion.loss import per_sample_loss
 from sd_scripts.library.families.base import Conditions, Family, Noised, TextEmbeddings
 from sd_scripts.library.methods.base import Method, Removable
+from sd_scripts.library.transfer import to_device
 from sd_scripts.params.config import Config
 from sd_scripts.params.loss import Loss
 from sd_scripts.params.preservation import OutputPreservation
@@ -56,7 +57,7 @@ class Preservation:
         if outside and mask is not None:
             losses = per_sample_loss(model_pred, before, self.loss, timesteps=noised.timesteps, schedule=self.family.schedule, mask=1 - mask)
             added = added + self.options.masked_prior_weight * losses
-        rows = torch.tensor(kept, device=target.device).view(-1, 1, 1, 1)
+        rows = to_device(torch.tensor(kept), target.device).view(-1, 1, 1, 1)
         return torch.where(rows, before, target), added
 
     def _class_losses(self, batch: Batch, noised: Noised, conditions: Conditions) -> Tensor | float:
@@ -73,7 +74,7 @@ class Preservation:
         moved = self.family.predict(noised, text, conditions)
         before = self._before(noised, text, texts, conditions)
         losses = per_sample_loss(moved, before, self.loss, timesteps=noised.timesteps, schedule=self.family.schedule)
-        return losses * torch.tensor(weights).to(losses.device, non_blocking=True)
+        return losses * to_device(torch.tensor(weights), losses.device)
 
     @torch.no_grad()
     def _before(self, noised: Noised, text: TextEmbeddings, captions: Sequence[str], conditions: Conditions) -> Tensor:

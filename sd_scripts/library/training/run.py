@@ -32,6 +32,7 @@ from sd_scripts.library.training.state import Position
 from sd_scripts.library.training.texts import Texts
 from sd_scripts.library.training.update import Updater
 from sd_scripts.library.training.validation import Validation
+from sd_scripts.library.transfer import to_device
 from sd_scripts.params.events import REQUESTS, Phase, Request
 from sd_scripts.params.loss import Loss
 from sd_scripts.survey.plan import Plan
@@ -115,7 +116,7 @@ class Run:
 
     def conditions(self, batch: Batch) -> Conditions:
         """What the model is told of a batch's pictures besides their captions."""
-        return Conditions(batch.sizes.to(self.runtime.device), self.pictures.seen(batch))
+        return Conditions(to_device(batch.sizes, self.runtime.device), self.pictures.seen(batch))
 
     def mask(self, batch: Batch) -> Tensor | None:
         """What of each picture is learned, (batch, 1, height, width), in [0, 1]; None for all."""

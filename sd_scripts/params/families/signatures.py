@@ -1,7 +1,9 @@
-"""By which tensors a weights file is recognised: one row per kind of file, first match wins. Names and ranks of tensors count, never widths."""
+"""By which tensors a weights file is recognised: one row per kind of file, first match wins. Names and ranks of tensors count; widths only where an
+adapter tells nothing else."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -81,6 +83,21 @@ LORA_SIGNATURES = (
     Signature("sd2", "Stable Diffusion 2.x", (Mark("lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight", 2),)),
 )
 """The same for files that hold an adapter. SD 3 comes first: its second text encoder is that of SDXL."""
+
+LORA_NAMES = (
+    ("flux", re.compile(r"single_transformer_blocks_\d|(double_blocks_\d+_(img|txt)_(attn|mlp)|single_blocks_\d+_linear[12])")),
+    ("sd3", re.compile(r"joint_blocks_\d+_(x|context)_block")),
+    ("sdxl", re.compile(r"(down_blocks|up_blocks|mid_block)(_\d)?_attentions_\d_transformer_blocks_[1-9]")),
+    ("sdxl", re.compile(r"(input|output)_blocks_\d+_1_transformer_blocks_\d|middle_block_1_transformer_blocks_[1-9]")),
+    ("sdxl", re.compile(r"^(base_model_model_)?text_encoder_2_text_model")),
+)
+"""The same by a part of a name, points written as underscores: for files of PEFT, diffusers and LyCORIS, and for those without the first block."""
+
+JOINED_WIDTHS = {1536: "sd3", 2432: "sd3", 3072: "flux"}
+"""Kind of model by the width of layers that join captions and pictures: diffusers calls them alike in both."""
+
+CAPTION_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+"""Kind of model by the width of the captions that its U-Net reads."""
 
 BASE_VERSIONS = {
     "sd_v1": "sd1",

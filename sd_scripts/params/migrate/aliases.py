@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sd_scripts.params.migrate.ledger import Ledger, shown
+from sd_scripts.params.migrate.ledger import Ledger
 from sd_scripts.params.migrate.prompt_lines import PromptLine, take_prompts
 from sd_scripts.params.migrate.shared import is_on
 from sd_scripts.params.network import LOHA_MODULE, LOKR_MODULE, LORA_MODULE, OFT_MODULE
@@ -270,8 +270,9 @@ def take_prompt_keys(ledger: Ledger, flat: Mapping[str, Any]) -> None:
                 ledger.skip(key, flat[key])
         return
     take_prompts(ledger, lines)
+    note = f"A line of the prompts: “{lines[0].text()}”."
     for key in keys:
-        ledger.convert(key, flat[key], became="prompts" if key != "enable_preview" else "", note=f"A line of the prompts: {shown(lines[0].text())}")
+        ledger.convert(key, flat[key], became="prompts" if key != "enable_preview" else "", note=note)
 
 
 def _is_set(value: object) -> bool:

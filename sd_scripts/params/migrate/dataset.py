@@ -13,7 +13,7 @@ from sd_scripts.errors import ConfigError
 from sd_scripts.params.commands import Command
 from sd_scripts.params.config import make_config
 from sd_scripts.params.dataset_scopes import DATASET_KEYS, KEYS_OF, OPTION_OF, SUBSET_KEYS, Scope
-from sd_scripts.params.migrate.ledger import Imported, Ledger
+from sd_scripts.params.migrate.ledger import Imported, Ledger, with_guess
 from sd_scripts.params.values import nearest, typed
 
 TABLES = ("general", "datasets")
@@ -137,7 +137,7 @@ def _stranger(ledger: Ledger, full: str, value: Any, *, key: str, scope: Scope) 
         ledger.keep(full, value, note=OF_OTHERS[key])
         return
     near = nearest(key, KEYS_OF[scope])
-    ledger.keep(full, value, note=f"No dataset file has such a key.{f' Did you mean {near}?' if near else ''}", outcome="unknown")
+    ledger.keep(full, value, note=with_guess("No dataset file has such a key.", near), outcome="unknown")
 
 
 def dataset_toml(imported: Imported) -> str:

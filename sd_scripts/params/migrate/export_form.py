@@ -17,7 +17,6 @@ from sd_scripts.params.migrate.shared import STUDIO_PROMPTS
 from sd_scripts.params.migrate.trainer import trainer_of_form
 
 ADDITIONAL = "additional_parameters"
-ALWAYS_SET = "That form always sets it."
 
 
 def form_of(config: Config) -> tuple[str, tuple[Row, ...]]:
@@ -165,7 +164,8 @@ def _unasked(config: Config, read: Imported | None) -> list[Row]:
     if read is None:
         return [Row("", "", "no counterpart", f"That form cannot say that the trainer is {config.command.script}.")]
     names = [name for name in _different(config, read) if name not in config.given]
-    return [Row(name, config.value(name), "no counterpart", f"{ALWAYS_SET} It will be {shown(read.config.value(name))}.") for name in names]
+    made = {name: shown(read.config.value(name)) for name in names}
+    return [Row(name, config.value(name), "no counterpart", f"That form always sets it: it will be {made[name]}.") for name in names]
 
 
 def _kept_again(config: Config, fields: dict[str, Any]) -> set[str]:

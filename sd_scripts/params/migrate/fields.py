@@ -249,8 +249,11 @@ def additional(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]
         return
     try:
         take_words(ledger, shlex.split(text, posix=False), within=key)
-    except (ConfigError, ValueError) as refused:
-        ledger.keep(key, value, note=f"It cannot be read: {refused}")
+    except ConfigError as refused:
+        ledger.keep(key, value, note=f"{refused.message} {refused.fix}".strip())
+        return
+    except ValueError as failed:
+        ledger.keep(key, value, note=f"It cannot be read: {failed}.")
         return
     ledger.convert(key, value, note="Its words are options of their own here.")
 

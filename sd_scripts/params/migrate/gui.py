@@ -12,7 +12,7 @@ from typing import Any
 
 from sd_scripts.params.commands import Command
 from sd_scripts.params.migrate.fields import CONVERTERS, RENAMED
-from sd_scripts.params.migrate.ledger import Imported, Ledger, Row
+from sd_scripts.params.migrate.ledger import Imported, Ledger, Row, with_guess
 from sd_scripts.params.migrate.lora_types import ARGUMENT_FIELDS, LORA_TYPES, OLD_TYPES, LoraType, argument_name
 from sd_scripts.params.migrate.shared import NOT_SET, is_on, is_secret, network_words
 from sd_scripts.params.migrate.told_family import BOXES, Told, is_built, title
@@ -226,7 +226,8 @@ def _other(ledger: Ledger, key: str, value: Any) -> None:
 
 
 def _of_family(ledger: Ledger, key: str, value: Any, family: str) -> None:
-    ledger.keep(key, value, note=f"It is for {title(family)}{'' if is_built(family) else ', which is not trained here yet'}.")
+    note = f"It is for {title(family)}." if is_built(family) else f"It is for {title(family)}, which is not trained here yet."
+    ledger.keep(key, value, note=note)
 
 
 def _stranger(ledger: Ledger, key: str, value: Any) -> None:
@@ -235,7 +236,7 @@ def _stranger(ledger: Ledger, key: str, value: Any) -> None:
         ledger.skip(key, value, "It is decoration.")
         return
     near = nearest(key, gui_keys())
-    ledger.keep(key, value, note=f"No version of the form is known to have it.{f' Did you mean {near}?' if near else ''}", outcome="unknown")
+    ledger.keep(key, value, note=with_guess("No version of the form is known to have it.", near), outcome="unknown")
 
 
 def _same_number(value: Any, default: Any) -> bool:

@@ -154,6 +154,11 @@ class Ledger:
         return Imported(config, tuple(self.rows), self.dataset, adds)
 
 
+def with_guess(sentence: str, near: str) -> str:
+    """A sentence, and the name that may have been meant."""
+    return sentence + f" Did you mean {near}?" if near else sentence
+
+
 def shown(value: object) -> str:
     """A value as a row shows it."""
     if isinstance(value, tuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sd_scripts.params.commands import Command
 
-OURS = "kohya's trainer has no such option."
+OURS = "Kohya's trainer has no such option."
 OWN_VALUES = {
     "optimizer_type": ("adamwstochastic", "muon", "soap"),
     "lr_scheduler": ("rex", "reduce_lr_on_plateau", "cosine_warmup_with_min_lr"),
@@ -23,7 +23,7 @@ def why_not(command: Command, name: str) -> str:
 def lost_value(name: str, value: object) -> str:
     """Why kohya's trainers do not take a value of an option that they have; "" if they do."""
     if str(value).lower() in OWN_VALUES.get(name, ()):
-        return f"kohya's trainer has no {name} {value}."
+        return f"Kohya's trainer has no {name} {value}."
     if name == "stop_text_encoder_training" and isinstance(value, float) and 0 < value < 1:
-        return "kohya's trainer takes a number of steps alone."
+        return "Kohya's trainer takes a number of steps alone."
     return ""

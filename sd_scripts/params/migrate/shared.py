@@ -73,8 +73,7 @@ def number(document: Mapping[str, Any], key: str) -> float:
 def not_needed(ledger: Ledger, key: str, value: Any, document: Mapping[str, Any]) -> None:
     """A switch that changes no result, and whose effect is not built."""
     if is_on(value):
-        reason = ledger.command.by_name[key].hints.unavailable if key in ledger.command.by_name else None
-        ledger.keep(key, value, note=f"It changes no result; {reason or 'it has no effect in current versions.'}")
+        ledger.keep(key, value, note="It changes no result, and has no effect in current versions.")
     else:
         ledger.skip(key, value)
 

@@ -124,7 +124,7 @@ def _box(ledger: Ledger, key: str, value: Any) -> None:
 def _recognised(ledger: Ledger, key: str, value: Any) -> None:
     families = families_of_flag(key)
     if families and not any(map(is_built, families)):
-        ledger.keep(key, value, note=f"It is for {' and '.join(map(title, families))}, not trained here yet.")
+        ledger.keep(key, value, note=f"It is for {' / '.join(map(title, families))}, not trained here yet.")
         return
     try:
         found = recognise(ledger.command, key, value)

@@ -241,28 +241,29 @@ def timesteps_are_ordered(config: Config) -> Iterator[Problem]:
         yield error("min_timestep", f"{low} is not below max_timestep, {high}.", "Exchange or drop them.")
 
 
-def predicts_velocity(config: Config) -> bool:
-    """Whether the options say that the model predicts velocity."""
-    return SDModel in config and config[SDModel].v_parameterization
-
-
 def weights_fit_the_prediction(config: Config) -> Iterator[Problem]:
-    """Some weights are made for v-prediction models, some for the others."""
-    weight, velocity = config[SNRWeight], predicts_velocity(config)
+    """One weight by signal-to-noise ratio is enough. Where v_parameterization is given, those for the other kind of model are wrong too."""
+    weight = config[SNRWeight]
+    if "v_parameterization" in config.given:
+        yield from weights_for(weight, velocity=config[SDModel].v_parameterization)
+    first, *others = [name for name in ("min_snr_gamma", "debiased_estimation_loss", "p2_gamma") if getattr(weight, name)] or [""]
+    for name in others:
+        yield warning(name, f"{first} is on too; both weights are multiplied.", "Use one of them.")
+
+
+def weights_for(weight: SNRWeight, *, velocity: bool) -> Iterator[Problem]:
+    """Weights that are made for the other kind of model, given what this one predicts."""
     if weight.scale_v_pred_loss_like_noise_pred and not velocity:
         yield error(
             "scale_v_pred_loss_like_noise_pred",
             "It is for v-prediction models.",
-            "Set v_parameterization, or leave it out.",
+            "Set v_parameterization if this model is one, or leave it out.",
             {"scale_v_pred_loss_like_noise_pred": False},
         )
     if weight.v_pred_like_loss and velocity:
-        yield error("v_pred_like_loss", "It is for noise-prediction models.", "Leave it out with v_parameterization.", {"v_pred_like_loss": None})
-    if config[NoiseDDPM].zero_terminal_snr and not velocity:
-        yield warning("zero_terminal_snr", "A model that predicts noise learns nothing from pure noise.", "Use it with v_parameterization.")
-    first, *others = [name for name in ("min_snr_gamma", "debiased_estimation_loss", "p2_gamma") if getattr(weight, name)] or [""]
-    for name in others:
-        yield warning(name, f"{first} is on too; both weights are multiplied.", "Use one of them.")
+        yield error(
+            "v_pred_like_loss", "It is for noise-prediction models.", "Leave it out: this model predicts velocity.", {"v_pred_like_loss": None}
+        )
 
 
 RULES: tuple[Rule, ...] = (

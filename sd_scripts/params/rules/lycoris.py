@@ -35,9 +35,11 @@ def kinds_heed_what_is_asked(config: Config) -> Iterator[Problem]:
         if heeds(own.algo, name, bypass=True) is None or config.value(name) == config.command.parameter(name).default:
             continue
         if not any(heeds(algo, name, bypass=own.bypass_mode) for algo in algorithms):
-            elsewhere = any(heeds(algo, name, bypass=not own.bypass_mode) for algo in algorithms)
-            only = f" {'with' if own.bypass_mode else 'without'} bypass_mode" if elsewhere else ""
-            yield warning(name, f"It has no effect: {' and '.join(sorted(algorithms))} heeds it not{only}.", "Leave it out, or choose another algo.")
+            message = f"It has no effect: {', '.join(sorted(algorithms))} heeds it not."
+            if any(heeds(algo, name, bypass=not own.bypass_mode) for algo in algorithms):
+                with_it = f"It has no effect: {', '.join(sorted(algorithms))} heeds it not with bypass_mode."
+                message = with_it if own.bypass_mode else f"It has no effect: {', '.join(sorted(algorithms))} heeds it not without bypass_mode."
+            yield warning(name, message, "Leave it out, or choose another algo.")
 
 
 def norms_can_be_limited(config: Config) -> Iterator[Problem]:

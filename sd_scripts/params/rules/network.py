@@ -51,7 +51,7 @@ def module_is_known(config: Config) -> Iterator[Problem]:
         yield error("network_module", "No adapter is given.", f"Write {LORA_MODULE}.", {"network_module": LORA_MODULE})
     elif module == LYCORIS_MODULE:
         if find_spec("lycoris") is None:
-            yield error("network_module", f"{module} needs the package lycoris-lora, which is not installed.", "Run: python setup.py extras lycoris")
+            yield error("network_module", f"{module} needs the package lycoris-lora, which is not installed.", "Run python setup.py extras lycoris.")
     elif module in OTHER_FAMILIES:
         yield error(
             "network_module",
@@ -134,9 +134,11 @@ def as_many_rates_as_encoders(config: Config) -> Iterator[Problem]:
     rates, encoders = config[Network].text_encoder_lr or (), FAMILIES[config.command.family].text_encoders
     if len(rates) > encoders:
         counting = ", ".join(f"{rate:g}" for rate in rates[:encoders])
-        how_many = "one text encoder" if encoders == 1 else f"{encoders} text encoders"
-        message = f"This model has {how_many}: {counting} {'counts' if encoders == 1 else 'count'}, the rest is ignored."
-        yield warning("text_encoder_lr", message, "Give one rate." if encoders == 1 else f"Give {encoders}.")
+        if encoders == 1:
+            yield warning("text_encoder_lr", f"This model has one text encoder: {counting} counts, the rest is ignored.", "Give one rate.")
+        else:
+            message = f"This model has {encoders} text encoders: {counting} count, the rest is ignored."
+            yield warning("text_encoder_lr", message, f"Give {encoders}.")
 
 
 def text_encoder_can_stop(config: Config) -> Iterator[Problem]:

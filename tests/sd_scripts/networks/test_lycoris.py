@@ -274,7 +274,7 @@ def test_a_mistake_in_a_presets_file_is_named(tmp_path, lines, words):
 def test_names_in_a_presets_file_that_no_layer_has_are_told(tmp_path):
     path = preset_file(tmp_path / "mine.toml", 'unet_target_name = ["conv_in", "conv_inn"]', 'text_encoder_target_module = ["GemmaMLP"]')
     (problem,) = pattern_problems(config(f"preset={path}"), header(SD15))
-    assert problem.severity == "warning" and "(2): conv_inn of unet_target_name, GemmaMLP of text_encoder_target_module" in problem.message
+    assert problem.severity == "warning" and "(2): unet_target_name: conv_inn, text_encoder_target_module: GemmaMLP." in problem.message
     for name in PRESETS:
         assert not list(pattern_problems(config(f"preset={name}"), header(SD15)))
 

@@ -20,7 +20,7 @@ BROKEN = [
     ("train_network", {**LORA, "lr_warmup_steps": 5}, "lr_warmup_steps"),
     ("train_network", {**LORA, "max_train_epochs": 3, "max_train_steps": 9}, "max_train_steps"),
     ("train_network", {**LORA, "adaptive_noise_scale": 0.1}, "adaptive_noise_scale"),
-    ("train_network", {**LORA, "scale_v_pred_loss_like_noise_pred": True}, "scale_v_pred_loss_like_noise_pred"),
+    ("train_network", {**LORA, "scale_v_pred_loss_like_noise_pred": True, "v_parameterization": False}, "scale_v_pred_loss_like_noise_pred"),
     ("train_network", {**LORA, "v_pred_like_loss": 0.5, "v_parameterization": True}, "v_pred_like_loss"),
     ("train_network", {**LORA, "keep_tokens": 2}, "keep_tokens"),
     ("train_network", {**LORA, "caption_extension": "txt"}, "caption_extension"),

@@ -159,11 +159,12 @@ def test_the_lowest_timestep_is_below_the_highest():
 
 def test_weights_fit_what_the_model_predicts():
     rule = learning.weights_fit_the_prediction
-    assert found(rule, scale_v_pred_loss_like_noise_pred=True) == [("scale_v_pred_loss_like_noise_pred", "error")]
+    scaled = {"scale_v_pred_loss_like_noise_pred": True}
+    assert found(rule, **scaled, v_parameterization=False) == [("scale_v_pred_loss_like_noise_pred", "error")]
+    assert found(rule, **scaled) == found(rule, v_pred_like_loss=0.5) == [], "the model's file decides"
     assert found(rule, v_pred_like_loss=0.5, v_parameterization=True) == [("v_pred_like_loss", "error")]
-    assert found(rule, zero_terminal_snr=True) == [("zero_terminal_snr", "warning")]
     assert found(rule, min_snr_gamma=5, debiased_estimation_loss=True) == [("debiased_estimation_loss", "warning")]
-    assert found(rule, scale_v_pred_loss_like_noise_pred=True, zero_terminal_snr=True, v_parameterization=True) == []
+    assert found(rule, **scaled, v_parameterization=True) == []
 
 
 BLOCK_RATES = ",".join(["1"] * 22 + ["2"])

@@ -102,7 +102,25 @@ def test_v2_must_fit_the_file(request_values, tmp_path):
 
 def test_what_a_model_predicts_must_fit_v_parameterization(request_values, tmp_path):
     path = write_safetensors(tmp_path / "v.safetensors", SD1, **{"modelspec.prediction_type": "v"})
-    assert "predicts velocity" in _found(_survey(request_values, pretrained_model_name_or_path=str(path)), "v_parameterization")
+    given = {"pretrained_model_name_or_path": str(path)}
+    assert "predicts velocity" in _found(_survey(request_values, **given, v_parameterization=False), "v_parameterization")
+    assert not _survey(request_values, **given).problems  # the trainer follows the file where nothing is said
+
+
+def test_weights_of_the_loss_must_fit_what_the_file_predicts(request_values, tmp_path):
+    path = write_safetensors(tmp_path / "v.safetensors", SD1, **{"modelspec.prediction_type": "v"})
+    velocity, scaled = {"pretrained_model_name_or_path": str(path)}, {"scale_v_pred_loss_like_noise_pred": True}
+    assert "noise-prediction" in _found(_survey(request_values, **velocity, v_pred_like_loss=0.5), "v_pred_like_loss")
+    assert "v-prediction" in _found(_survey(request_values, **scaled), "scale_v_pred_loss_like_noise_pred")
+    assert not _survey(request_values, **velocity, **scaled).problems
+    assert not _survey(request_values, v_pred_like_loss=0.5).problems
+
+
+def test_a_pure_noise_end_is_for_models_that_predict_velocity(request_values, tmp_path):
+    marked = write_safetensors(tmp_path / "v.safetensors", {**SD1, "v_pred": ("F32", (0,)), "ztsnr": ("F32", (0,))})
+    assert "learns nothing" in _found(_survey(request_values, zero_terminal_snr=True), "zero_terminal_snr")
+    for given in ({"v_parameterization": True}, {"pretrained_model_name_or_path": str(marked)}):
+        assert not [p for p in _survey(request_values, **given, zero_terminal_snr=True).problems if p.field == "zero_terminal_snr"]
 
 
 def test_a_model_with_a_pure_noise_end_is_hinted_at(request_values, tmp_path):

@@ -107,6 +107,15 @@ def test_a_diffusers_folder_is_read_part_by_part(tmp_path):
     assert (facts.family, facts.kind, facts.precision, facts.prediction, facts.zero_snr) == ("sd1", "folder", "fp32", "v", True)
 
 
+def test_a_refiner_is_recognised_as_a_folder_too(tmp_path):
+    names = ("add_embedding.linear_1.weight", "down_blocks.3.resnets.0.conv1.weight")
+    write_safetensors(tmp_path / "unet" / "diffusion_pytorch_model.safetensors", dict.fromkeys(names, ("F16", (8, 8))))
+    write_safetensors(tmp_path / "text_encoder_2" / "model.safetensors", {"text_projection.weight": ("F16", (8, 8))})
+    (tmp_path / "model_index.json").write_text("{}")
+    facts = detect(tmp_path)
+    assert facts.family == "sdxl_refiner" and "only finishes" in facts.refusal
+
+
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"model_index\.json"):
         detect(tmp_path)

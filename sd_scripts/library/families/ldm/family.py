@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from sd_scripts.errors import ConfigError
 from sd_scripts.library.diffusion.draws import Draws, randn_per_item
 from sd_scripts.library.diffusion.loss import snr_weights
 from sd_scripts.library.diffusion.noise import add_noise, draw_noise, draw_timesteps, perturb_input, velocity
@@ -20,12 +21,14 @@ from sd_scripts.library.families.hashes import FileHashes
 from sd_scripts.library.families.ldm.load import INPAINTING_CHANNELS, Layout, Parts, load_parts
 from sd_scripts.library.families.ldm.save import Pipeline, single_file, write_folder
 from sd_scripts.library.families.ldm.text import caption_ids, caption_words, emphasised, prompt_words, weighted
+from sd_scripts.library.transfer import to_device
 from sd_scripts.library.weights_file import SavedFile
 from sd_scripts.params.config import Config
 from sd_scripts.params.families import FAMILIES
 from sd_scripts.params.loss import SNRWeight
 from sd_scripts.params.model import SDModel, SourceModel
 from sd_scripts.params.noise import NoiseDDPM, Timesteps
+from sd_scripts.params.rules.learning import weights_for
 from sd_scripts.params.text import ClipText
 
 Ids = Callable[[int], Tensor]
@@ -100,7 +103,7 @@ class LatentDiffusion(ABC):
 
     def sample_latents(self, mean: Tensor, logvar: Tensor, draws: Draws) -> Tensor:
         """A sample of the posterior times `vae_scale`, (batch, 4, height/8, width/8), float32; its noise is `draws.items("vae")`."""
-        noise = randn_per_item(draws.items("vae"), mean.shape[1:]).to(mean.device)
+        noise = to_device(randn_per_item(draws.items("vae"), mean.shape[1:]), mean.device)
         return (mean + torch.exp(0.5 * logvar) * noise) * self.vae_scale
 
     def decode_latents(self, latents: Tensor) -> Tensor:
@@ -134,7 +137,7 @@ class LatentDiffusion(ABC):
             timesteps: (batch,), int64; None draws them.
         """
         noise = draw_noise(latents, self._noise, draws)
-        timesteps = (draw_timesteps(self._timesteps, draws) if timesteps is None else timesteps).to(latents.device)
+        timesteps = to_device(draw_timesteps(self._timesteps, draws) if timesteps is None else timesteps, latents.device)
         noisy_latents = add_noise(latents, perturb_input(noise, self._noise, draws), timesteps, self.schedule.alphas_cumprod)
         target = noise if self.prediction == "epsilon" else velocity(latents, noise, timesteps, self.schedule.alphas_cumprod)
         weights = snr_weights(timesteps, self.schedule, self._snr_weight, prediction=self.prediction)
@@ -172,15 +175,19 @@ class LatentDiffusion(ABC):
 
     def checkpoint_tensors(self, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
         """The whole model under the keys of original files, copied to the CPU; None keeps each weight's dtype."""
-        return single_file(self.parts, save_dtype)
+        return single_file(self.parts, save_dtype, velocity=self.prediction == "v", zero_snr=self._ends_in_noise)
 
     def write_folder(self, folder: Path, save_dtype: torch.dtype | None, *, ending: str) -> SavedFile:
         """The whole model in the diffusers layout; see `ldm.save.write_folder`."""
-        zero_snr = bool(self.schedule.alphas_cumprod[-1] == 0)
         if self.unet.config["sample_size"] is None:  # pipelines of diffusers take their usual size from it, and some ask whether it is below 64
             self.unet.register_to_config(sample_size=self._usual_side() // self.latent_stride)
         self.vae.register_to_config(scaling_factor=self.vae_scale)  # a VAE that came out of a file has diffusers' default, which is that of SD
-        return write_folder(folder, self.parts, Pipeline(self._pipeline_name(), self.prediction, zero_snr), save_dtype, ending=ending)
+        return write_folder(folder, self.parts, Pipeline(self._pipeline_name(), self.prediction, self._ends_in_noise), save_dtype, ending=ending)
+
+    @property
+    def _ends_in_noise(self) -> bool:
+        """Whether its last timestep is pure noise: it was made so, or is trained so."""
+        return self.parts.zero_snr or self._noise.zero_terminal_snr
 
     def _usual_side(self) -> int:
         """The side in pixels that the model was made for."""
@@ -207,10 +214,16 @@ class LatentDiffusion(ABC):
 
 
 def _prediction(parts: Parts, config: Config) -> Literal["epsilon", "v"]:
-    """What the user said, else what the file says, else epsilon: shapes do not tell."""
-    if "v_parameterization" in config.given:
-        return "v" if config[SDModel].v_parameterization else "epsilon"
-    return parts.prediction or "epsilon"
+    """What the user said, else what the file says, else epsilon: shapes do not tell.
+
+    Raises:
+        ConfigError: the loss has a weight that is made for the other kind. A model on disk was asked before; one of the hub is known only now.
+    """
+    said: Literal["epsilon", "v"] = "v" if config[SDModel].v_parameterization else "epsilon"
+    prediction = said if "v_parameterization" in config.given else parts.prediction or "epsilon"
+    for wrong in weights_for(config[SNRWeight], velocity=prediction == "v"):
+        raise ConfigError(wrong.field, wrong.message, fix=wrong.fix)
+    return prediction
 
 
 class _Named:

@@ -33,13 +33,21 @@ LOGIT_SCALE = 4.6052
 """ln 100: the temperature at which CLIP training ends."""
 
 
-def single_file(parts: Parts, save_dtype: torch.dtype | None) -> dict[str, Tensor]:
-    """A whole model under the keys of original files, on the CPU; None keeps each weight's dtype."""
+def single_file(parts: Parts, save_dtype: torch.dtype | None, *, velocity: bool, zero_snr: bool) -> dict[str, Tensor]:
+    """A whole model under the keys of original files, on the CPU; None keeps each weight's dtype.
+
+    `velocity`, `zero_snr`: whether it was trained to predict velocity, and with a last timestep of pure noise; told by `MARKERS`. Of models with one
+    text encoder programs know the first by other signs, so there it is told only where the source told it, or along with the second.
+    """
     tensors: dict[str, Tensor] = {}
     for name, table in single_file_tables(parts).items():
         weights = {key: value.detach().to("cpu", save_dtype, copy=True) for key, value in parts.modules[name].state_dict().items()}
         tensors |= {key: value.contiguous() for key, value in join(table, weights).items()}
-    return tensors | {key: value.to(save_dtype) if save_dtype else value for key, value in _beside(parts, tensors).items()}
+    beside = _beside(parts, tensors)
+    tells = zero_snr or len(parts.text_parts) > 1 or MARKERS[0] in beside
+    marked = {name: torch.tensor([]) for name, holds in zip(MARKERS, (velocity and tells, zero_snr), strict=True) if holds}
+    beside = {key: value for key, value in beside.items() if key not in MARKERS} | marked
+    return tensors | {key: value.to(save_dtype) if save_dtype else value for key, value in beside.items()}
 
 
 def _beside(parts: Parts, known: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from sd_scripts.errors import ConfigError
 from sd_scripts.library.families.clip import CHUNK_WORDS, fitted_chunks, join_chunks, word_ids
 from sd_scripts.library.families.prompt_weights import weighted_words
+from sd_scripts.library.transfer import to_device
 from sd_scripts.params.text import ClipText
 
 MAX_CHUNKS = 3
@@ -65,7 +66,7 @@ def weighted(embeds: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
         return embeds
     length = embeds.shape[1]
     rows = [[1.0, *row[: length - 2], *[1.0] * length][:length] for row in weights]
-    return embeds * torch.tensor(rows).to(embeds)[:, :, None]
+    return embeds * to_device(torch.tensor(rows), embeds.device).to(embeds.dtype)[:, :, None]
 
 
 def emphasised(embeds: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:

@@ -15,6 +15,7 @@ from sd_scripts.library.families.ldm.load import Layout, TextPart
 from sd_scripts.library.families.ldm.targets import end_targets, text_targets
 from sd_scripts.library.families.ldm.text import encode_ids, joined
 from sd_scripts.library.families.sd.targets import unet_targets
+from sd_scripts.library.transfer import to_device
 from sd_scripts.params.families.sd import FACTS, USED_TEXT_LAYERS
 
 CLIP_PREFIX = "cond_stage_model.transformer.text_model."
@@ -53,7 +54,7 @@ class SD(LatentDiffusion):
 
     def _encoded(self, ids: Ids) -> TextEmbeddings:
         pad_id = OPEN_CLIP_PAD if self.is_v2 else EOS
-        input_ids = ids(pad_id).to(self._text_device)
+        input_ids = to_device(ids(pad_id), self._text_device)
         hidden = encode_ids(self.text_encoders[0], input_ids.flatten(0, 1), clip_skip=self._clip_text.clip_skip)
         return TextEmbeddings(joined(hidden, input_ids, pad_id=pad_id))
 

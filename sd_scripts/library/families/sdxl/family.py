@@ -21,6 +21,7 @@ from sd_scripts.library.families.ldm.load import Layout, TextPart
 from sd_scripts.library.families.ldm.targets import end_targets, text_targets
 from sd_scripts.library.families.ldm.text import joined, text_root
 from sd_scripts.library.families.sdxl.targets import levels_with_attention, unet_targets
+from sd_scripts.library.transfer import to_device
 from sd_scripts.params.families.sdxl import FACTS, block_of
 
 TEXT_PARTS = (
@@ -53,7 +54,7 @@ class SDXL(LatentDiffusion):
     def _encoded(self, ids: Ids) -> TextEmbeddings:
         """Hidden states of the last layer but one of both encoders, side by side, without a final norm; pooled is the second one's projection of its
         end mark in the first chunk."""
-        all_ids = [ids(pad_id).to(self._text_device) for pad_id in PAD_IDS]
+        all_ids = [to_device(ids(pad_id), self._text_device) for pad_id in PAD_IDS]
         outputs = [
             cast(Any, encoder)(input_ids.flatten(0, 1), output_hidden_states=True)
             for encoder, input_ids in zip(self.text_encoders, all_ids, strict=True)

@@ -167,14 +167,14 @@ def _listed(take: Any, is_list: Any, what: str) -> Rule:
         elif isinstance(value, list):
             take(reading, key, [item for item in value if isinstance(item, dict)])
         elif reading.said.get("concepts" if what == "concepts" else "samples"):
-            reading.ledger.skip(key, value, f"The {what} stand in the config itself.")
+            reading.ledger.skip(key, value, "They stand in the config itself.")
         else:
             found = beside(reading, str(value))
             document = _read(found) if found else None
             if is_list(document):
                 take(reading, key, document)
             else:
-                reading.ledger.keep(key, value, note=f"The file with the {what} is not there; open it by itself.")
+                reading.ledger.keep(key, value, note="The file that it names is not there; open it by itself.")
 
     return listed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sd_scripts.params.commands import Command
-from sd_scripts.params.migrate.ledger import KEPT, WHY_KEPT, Imported, Ledger, Row
+from sd_scripts.params.migrate.ledger import KEPT, WHY_KEPT, Imported, Ledger, Row, with_guess
 from sd_scripts.params.migrate.shared import NOT_SET, is_secret
 from sd_scripts.params.migrate.told_family import Told
 from sd_scripts.params.migrate.trainer import WHOLE, row_of
@@ -104,7 +104,7 @@ class Reading:
                 self.ledger.keep(full, value, note=known[name][1])
             else:
                 near = nearest(name, {*taken, *known})
-                note = f"{self.program.name} is not known to have it.{f' Did you mean {near}?' if near else ''}"
+                note = with_guess(f"{self.program.name} is not known to have it.", near)
                 self.ledger.keep(full, value, note=note, outcome="unknown")
 
     def give(self, name: str, made: object) -> None:
@@ -143,7 +143,7 @@ class Reading:
         known = self.program.known.get(key) or _by_beginning(self.program.known, key)
         if known is None:
             near = nearest(key, {*self.program.rules, *self.program.known})
-            note = f"{self.program.name} is not known to have it.{f' Did you mean {near}?' if near else ''}"
+            note = with_guess(f"{self.program.name} is not known to have it.", near)
             self.ledger.keep(key, value, note=note, outcome="unknown")
         elif value in NOT_SET or value in ([], {}) or same(value, known[0]):
             self.ledger.skip(key, value)

@@ -215,7 +215,7 @@ def _library(reading: Reading, key: str, value: Any) -> None:
         reading.ledger.keep(key, value, note="The file with the prompts is not there.")
         return
     take_prompts(reading.ledger, [_line(reading, str(text)) for text in document.values()])
-    reading.ledger.convert(key, value, became="prompts", note=f"{count(len(document), 'line')} of the prompts.")
+    reading.ledger.convert(key, value, became="prompts", note=f"Lines of the prompts: {len(document)}.")
 
 
 def _interval(reading: Reading, key: str, value: Any) -> None:

@@ -152,8 +152,10 @@ def _optimizer(reading: Reading, key: str, value: Any) -> None:
     if words:
         reading.give("optimizer_args", words)
     reading.used_arguments = used
-    note = "The nearest that is built here. " if name in SAME_THING else ""
-    ledger.take(key, value, name="optimizer_type", made=made, note=f"{note}{joined(words)}".strip())
+    note = joined(words)
+    if name in SAME_THING:
+        note = f"The nearest that is built here, with {note}." if note else "The nearest that is built here."
+    ledger.take(key, value, name="optimizer_type", made=made, note=note)
 
 
 ARGUMENT_OPTIONS = {

@@ -281,6 +281,8 @@ def test_the_files_own_word_on_prediction_counts_and_the_users_more(folder):
     path = write(folder / "v.safetensors", single_file_tensors(SD15_MICRO), **{"modelspec.prediction_type": "v"})
     assert load_sd(path).prediction == "v"
     assert load_sd(path, v_parameterization=False).prediction == "epsilon"
+    with pytest.raises(ConfigError, match="noise-prediction"):
+        load_sd(path, v_pred_like_loss=0.5)
 
 
 def test_a_folders_scheduler_tells_the_prediction(micro_folder, tmp_path):
