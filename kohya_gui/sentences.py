@@ -15,8 +15,8 @@ HERE = Path(__file__).parent
 TRAINERS = HERE.parent / "sd_scripts"
 OF_TRAINERS = ("params", "survey", "library")
 """Packages of the trainers whose findings and errors pages show."""
-ENGLISH_ONLY = ("cli", "help", "lycoris", "migrate", "network", "targets")
-"""Of these, modules and folders, or the first part of their names, that speak English only: command lines, what became of an import, adapters."""
+ENGLISH_ONLY = ("cli", "help", "migrate")
+"""Of these, modules and folders, or the first part of their names, that speak English only: command lines, what became of an import."""
 IN_A_TERMINAL = ("__init__", "__main__", "app", "catalogue", "follow", "gate", "login", "report", "sentences", "share", "text", "verbs")
 """Modules, or the first part of their names, whose sentences are read in a terminal or by programs."""
 SPEAKING = ("form", "sections", "tabs")

@@ -35,10 +35,10 @@ def kinds_heed_what_is_asked(config: Config) -> Iterator[Problem]:
         if heeds(own.algo, name, bypass=True) is None or config.value(name) == config.command.parameter(name).default:
             continue
         if not any(heeds(algo, name, bypass=own.bypass_mode) for algo in algorithms):
-            message = f"It has no effect: {', '.join(sorted(algorithms))} heeds it not."
+            message = f"It has no effect: {', '.join(sorted(algorithms))} ignores it."
             if any(heeds(algo, name, bypass=not own.bypass_mode) for algo in algorithms):
-                with_it = f"It has no effect: {', '.join(sorted(algorithms))} heeds it not with bypass_mode."
-                message = with_it if own.bypass_mode else f"It has no effect: {', '.join(sorted(algorithms))} heeds it not without bypass_mode."
+                with_it = f"It has no effect: {', '.join(sorted(algorithms))} ignores it with bypass_mode."
+                message = with_it if own.bypass_mode else f"It has no effect: {', '.join(sorted(algorithms))} ignores it without bypass_mode."
             yield warning(name, message, "Leave it out, or choose another algo.")
 
 
