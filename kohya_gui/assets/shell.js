@@ -31,11 +31,10 @@
 
   // Gradio says that the page is in the browser's language, whatever language it is in.
   const root = document.documentElement;
-  if (window.STUDIO_LANGUAGE) {
-    const told = () => root.lang !== window.STUDIO_LANGUAGE && (root.lang = window.STUDIO_LANGUAGE);
-    told();
-    new MutationObserver(told).observe(root, { attributes: true, attributeFilter: ["lang"] });
-  }
+  const language = window.STUDIO_LANGUAGE || "en";
+  const told = () => root.lang !== language && (root.lang = language);
+  told();
+  new MutationObserver(told).observe(root, { attributes: true, attributeFilter: ["lang"] });
 
   const wanted = () => window.STUDIO_THEME || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   const applyTheme = () => document.body && document.body.classList.toggle("dark", wanted() === "dark");

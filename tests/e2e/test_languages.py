@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from kohya_gui.page_language import COOKIE
 from kohya_gui.text import all_words
@@ -38,3 +38,12 @@ def test_the_form_and_a_run_speak_the_readers_language(server: Server, open_page
     expect(page.locator("#run-state")).to_contain_text(words.text("finished"))
     expect(page.locator("#tab-files")).to_have_text(words.text("Files"))
     expect(page.locator("#side a.nav").first).to_contain_text(words.text("Train"))
+
+
+def test_an_english_page_says_so_in_a_german_browser(server: Server, browser: Browser) -> None:
+    page = browser.new_page(locale="de-DE")
+    page.goto(server.url)
+    page.locator("#plan .verdict").wait_for()
+    assert page.evaluate("navigator.language") == "de-DE"
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.close()
