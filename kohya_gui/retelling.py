@@ -18,9 +18,9 @@ LONGEST = 2000
 ENOUGH, ENOUGH_IN_FRONT = 12, 8
 """Letters of its own, or in front, from which on a template is taken at its word. Below, as in "{0} is not {1}.", other sentences might look like it:
 there a value with blanks must look like one."""
-_OF_VALUES = re.compile(r"^[\W\d]|[/\\]")
+_OF_VALUES = re.compile(r"^[\W\d]|[/\\]|^[A-Z]\S*( [A-Z\d]\S*)+$")
 _PLACE = re.compile(r"--\w+$|.*[/\\]")
-SENTENCES_END = re.compile(r"(?<=[.!?]) (?=[A-Z0-9“])")
+SENTENCES_END = re.compile(r"(?<=[.!?]) (?=[A-Z0-9“]|[a-z]+_)")
 
 
 class _Known(NamedTuple):

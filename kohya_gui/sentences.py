@@ -7,6 +7,7 @@ by itself, and a language that does not have it is not complete.
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ HERE = Path(__file__).parent
 TRAINERS = HERE.parent / "sd_scripts"
 OF_TRAINERS = ("params", "survey", "library")
 """Packages of the trainers whose findings and errors pages show."""
-ENGLISH_ONLY = ("cli", "help", "migrate")
-"""Of these, modules and folders, or the first part of their names, that speak English only: command lines, what became of an import."""
+ENGLISH_ONLY = ("cli", "help")
+"""Of these, modules, or the first part of their names, that speak English only: command lines."""
+REASONS = ("params/migrate", "why")
+"""Where tables of other programs' keys are, and which of their words say why a key has no counterpart."""
 IN_A_TERMINAL = ("__init__", "__main__", "app", "catalogue", "follow", "gate", "login", "report", "sentences", "share", "text", "verbs")
 """Modules, or the first part of their names, whose sentences are read in a terminal or by programs."""
 SPEAKING = ("form", "sections", "tabs")
@@ -24,7 +27,11 @@ SPEAKING = ("form", "sections", "tabs")
 _FINDING = ("error", "warning", "Problem")
 _APART = ("say", "_said", "param", "phrase", "counted")
 """What is said is in the catalogue already, as are the labels and helps of options; `_said` is what config.toml.example says of itself."""
-_BEGINS, _ENDS, _ONE_WORD = re.compile(r"[“\"'({]?[A-Z{]"), re.compile(r"[.?!…:][”\"')]?$"), re.compile(r"[A-Z][a-z]+\.")
+_BEGINS = re.compile(r"[“\"'({]?[A-Z{]|[a-z]+(_[a-z]+)+ ")
+"""With a capital letter, a value, or the name of an option."""
+_ENDS = re.compile(r"[.?!…:][”\"')]?( \{\w+\})?$")
+"""At a full stop, or with another sentence as a value."""
+_ONE_WORD = re.compile(r"[A-Z][a-z]+\.")
 
 
 def sentences() -> Iterator[str]:
@@ -37,6 +44,10 @@ def sentences() -> Iterator[str]:
     for path in sorted(path for package in OF_TRAINERS for path in (TRAINERS / package).rglob("*.py")):
         if not any(part.partition(".")[0].partition("_")[0] in ENGLISH_ONLY for part in path.relative_to(TRAINERS).parts):
             yield from sentences_of(ast.parse(path.read_text("utf-8")))
+    folder, why = REASONS
+    for path in sorted((TRAINERS / folder).rglob("*.json")):
+        table = json.loads(path.read_text("utf-8"))
+        yield from (row[why] for row in table if isinstance(table, list))
 
 
 def sentences_of(tree: ast.Module, *, refusals_only: bool = False) -> Iterator[str]:

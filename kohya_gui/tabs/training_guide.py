@@ -103,7 +103,7 @@ def _pictures() -> Markup:
         _text(
             "word",
             say("The word that calls it up"),
-            say("A rare word and what it is. It goes with pictures that have no caption."),
+            say("A rare word and what it is, for pictures without a caption."),
             placeholder="ohwx person",
         ),
     )

@@ -6,13 +6,17 @@ FOLDER is where its server works; the pictures show its path. It must not exist.
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomli_w
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kohya_gui.jobs.runs import list_runs
@@ -21,7 +25,7 @@ from tests.e2e.conftest import FLAGS, ROOT, Server
 from tests.kohya_gui.small_runs import write_run
 
 OPENING = "Every page, taken by `python -m tests.e2e.tour`."
-MADE_UP = "The run zibbit is a real training of the demo; the runs with red samples are written to show other states."
+MADE_UP = "The run zibbit is a real training of the demo; the other runs are written to show their states, with pictures of its dataset."
 OUT = ROOT / "docs" / "pictures" / "tour"
 PAGE = ROOT / "docs" / "tour.md"
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
@@ -76,7 +80,10 @@ def take(browser: Browser, server: Server, folder: Path) -> Iterator[Stop]:
     shutil.copytree(ROOT / "demo" / "dataset", dataset)
     shutil.copy(ROOT / "demo" / "model.safetensors", model)
     (dataset / next(dataset.rglob("*.png")).parent.relative_to(dataset) / "broken.png").write_bytes(b"no picture")
-    command = [sys.executable, str(ROOT / "gui.py"), "train", str(ROOT / "demo" / "config.toml"), "--runs_dir", str(server.runs_dir)]
+    config = server.folder / "demo.toml"
+    ours = tomllib.loads((ROOT / "demo" / "config.toml").read_text("utf-8")) | {"output_dir": str(server.folder / "out")}
+    config.write_text(tomli_w.dumps(ours), "utf-8")
+    command = [sys.executable, str(ROOT / "gui.py"), "train", str(config), "--runs_dir", str(server.runs_dir)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     trained = list_runs(server.runs_dir)[0]
     write_run(server.runs_dir, name=LONG, state="interrupted", reason="The machine was switched off.")
@@ -85,20 +92,30 @@ def take(browser: Browser, server: Server, folder: Path) -> Iterator[Stop]:
     )
     write_run(server.runs_dir, name="style-a", state="stopped", reason="Stopped by a person.", saves=(10,), samples={10: 1, 20: 1})
     write_run(server.runs_dir, name="style-b", saves=(10,), samples={10: 1, 20: 1})
-    for run in list_runs(server.runs_dir):
+    for number, run in enumerate(list_runs(server.runs_dir)):
         if run.id != trained.id:
-            as_of_a_training(server.runs_dir / run.id)
+            as_of_a_training(server.runs_dir / run.id, pace=6 + 3 * number)
     failed = next(run for run in list_runs(server.runs_dir) if run.name == "portrait")
     pair = [run.id for run in list_runs(server.runs_dir) if run.name.startswith("style")]
     for stop in full_stops(trained.id, failed.id, pair, dataset=dataset, model=model):
         yield shot(browser, server, stop, folder)
 
 
-def as_of_a_training(run: Path) -> None:
-    """Put what a training would have said in the place of what tests of escaping need."""
+def as_of_a_training(run: Path, *, pace: float) -> None:
+    """Put what a training would have said and drawn in the place of what tests of escaping need. Its loss falls within `pace` steps."""
     (run / "log.txt").write_text("loading the model\ncaching latents\nsteps: 20/40\n", "utf-8")
-    events = run / EVENTS_FILE
-    events.write_text(events.read_text("utf-8").replace("<b>a cat</b>", "a cat"), "utf-8")
+    path = run / EVENTS_FILE
+    events = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    pictures = sorted((ROOT / "demo" / "dataset" / "10_zibbit").glob("*.png"))
+    for event in events:
+        event["t"] += 4 * event.get("step", 0)
+        if event["kind"] == "sample":
+            event["prompt"] = "a zibbit on a blue ground"
+            shutil.copyfile(pictures[event["step"] // 10 % len(pictures)], event["path"])
+        elif event["kind"] == "step":
+            event["avg_loss"] = 0.04 + 0.1 * math.exp(-event["step"] / pace)
+            event["loss"] = event["avg_loss"] * (0.8 + event["step"] * 7 % 5 / 10)
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), "utf-8")
 
 
 def shot(browser: Browser, server: Server, stop: Stop, folder: Path) -> Stop:

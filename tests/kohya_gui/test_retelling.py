@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kohya_gui.configs import import_file
 from kohya_gui.jobs.monitor import RunView
 from kohya_gui.jobs.outcome import SAID, sentence
 from kohya_gui.jobs.runs import read_status
@@ -16,9 +18,11 @@ from kohya_gui.retelling import Retelling
 from kohya_gui.sentences import sentences_of
 from kohya_gui.tabs.run_parts import verdict
 from kohya_gui.text import all_words, clock, duration, error_words, every, plural, read_words, retell, speaking
-from sd_scripts.errors import ConfigError, DataError
+from sd_scripts.errors import ConfigError, DataError, TrainingError
+from sd_scripts.params.commands import command
 from tests.kohya_gui.small_runs import write_run
 
+CONFIGS = Path(__file__).parents[1] / "fixtures" / "configs"
 GERMAN = Retelling(
     {
         "{0} has {1} bytes, but {2} were written.": "{0}: {2} Bytes geschrieben, {1} da.",
@@ -41,6 +45,7 @@ GERMAN = Retelling(
         ("'two words' has 5.", "'two words' hat 5."),
         ("/my pictures has 5.", "/my pictures hat 5."),
         ("Some other sentence has 5.", "Some other sentence has 5."),
+        ("Stable Diffusion 3 has 5.", "Stable Diffusion 3 hat 5."),
         ("a-run is running; there is nothing to stop.", "a-run: läuft, nichts anzuhalten."),
         ("Process 1 failed: Check the disk.", "Prozess 1 scheiterte: Den Datenträger prüfen."),
         ("x and x.", "x und x."),
@@ -76,6 +81,8 @@ def f(path, run):
         )
     )
     assert set(found) == {"{0} cannot be written: {1}.", "Choose another.", "{state} of {0} is {0}, {{so}}."}
+    of_options = sentences_of(ast.parse('x, y, z = "cache_latents says so.", f"It has no effect. {why}", "and so on."'))
+    assert set(of_options) == {"cache_latents says so.", "It has no effect. {0}"}
     refused = sentences_of(ast.parse('x = "This is not refused."\nyield_(error("a", "This is found.", "Mend it."))'), refusals_only=True)
     assert set(refused) == {"This is found.", "Mend it."}
 
@@ -98,6 +105,30 @@ def test_every_end_that_our_trainers_tell_is_a_sentence_of_the_catalogue() -> No
             assert not [told for told in SAID.values() if not words.sentences.get(told)]
     assert sentence("stopped on request") == "Stopped on request."
     assert sentence("the disk is full") == "The disk is full."
+
+
+def test_what_became_of_other_programs_configs_is_told_in_every_language() -> None:
+    notes = set[str]()
+    for path in sorted(CONFIGS.rglob("*.*")):
+        if path.suffix in (".json", ".toml", ".yaml", ".yml"):
+            notes |= set(_notes(path))
+    assert len(notes) > 150
+    for words in all_words().values():
+        if words.language != "en":
+            with speaking(words):
+                assert sorted(note for note in notes if retell(note) == note) == []
+
+
+def _notes(path: Path) -> Iterator[str]:
+    """What an import says of the file and its keys; a note without a full stop is a value."""
+    try:
+        imported = import_file(path, command("train_network"))
+    except TrainingError as refused:
+        yield from (text for text in (refused.message, refused.fix) if text)
+        return
+    yield from (row.note for row in imported.rows if row.note.endswith("."))
+    for problem in imported.config.notes:
+        yield from (text for text in (problem.message, problem.fix) if text)
 
 
 def test_errors_name_their_option_or_file_in_front() -> None:

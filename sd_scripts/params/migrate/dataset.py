@@ -125,7 +125,7 @@ def _key(ledger: Ledger, full: str, value: Any, *, scope: Scope, into: tuple[dic
     misplaced = name not in KEYS_OF[scope]
     into[misplaced][name] = copy.deepcopy(value)
     if misplaced:
-        ledger.convert(full, value, became=f"{name} of the {'subset' if scope == 'dataset' else 'dataset'}", note="It belongs there.")
+        ledger.convert(full, value, became=f"{'datasets.subsets' if scope == 'dataset' else 'datasets'}.{name}", note="It belongs there.")
     elif name != key:
         ledger.convert(full, value, became=f"{name} = {value}")
     else:

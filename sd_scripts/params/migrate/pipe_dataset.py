@@ -40,9 +40,9 @@ def import_pipe_dataset(document: Mapping[str, Any], command: Command) -> Import
             shared["enable_bucket"] = True
             ledger.convert(key, value, became="enable_bucket = true")
         elif key == "resolutions" and all(isinstance(size, (int, list)) for size in sizes):
-            ledger.convert(key, value, became="resolution of each dataset")
+            ledger.convert(key, value, became="datasets.resolution")
         elif key == "num_repeats":
-            ledger.convert(key, value, became="num_repeats of each folder")
+            ledger.convert(key, value, became="datasets.subsets.num_repeats")
         elif key != "directory":
             _keep(ledger, key, value)
     datasets = [{**shared, "resolution": size, "subsets": subsets} for size in sizes] if sizes else [{**shared, "subsets": subsets}]

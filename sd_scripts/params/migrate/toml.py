@@ -116,7 +116,7 @@ def _box(ledger: Ledger, key: str, value: Any) -> None:
     if not is_on(value):
         ledger.skip(key, value)
     elif BOXES[key] == ledger.command.family:
-        ledger.convert(key, value, became=f"the trainer {ledger.command.script}")
+        ledger.convert(key, value, became=f"script = {ledger.command.script}")
     else:
         ledger.keep(key, value, note=f"It is for {title(BOXES[key])}.")
 

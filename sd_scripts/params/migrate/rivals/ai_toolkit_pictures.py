@@ -13,8 +13,8 @@ from sd_scripts.params.migrate.shared import NOT_SET
 TRIGGER = "[trigger]"
 SAMPLERS = {"ddpm": "ddim", "ddim": "ddim", "euler": "euler", "euler_a": "euler_a", "lms": "lms", "dpmsolver++": "dpmsolver++", "heun": "heun"}
 TAKEN_OF_DATASET = {
-    "folder_path": "the picture folder",
-    "dataset_path": "the picture folder",
+    "folder_path": "image_dir",
+    "dataset_path": "image_dir",
     "caption_ext": "caption_extension",
     "caption_type": "caption_extension",
     "caption_dropout_rate": "caption_dropout_rate",

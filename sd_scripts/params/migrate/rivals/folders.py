@@ -8,7 +8,7 @@ from typing import Any
 
 from sd_scripts.errors import ConfigError
 from sd_scripts.params.dataset_scopes import OPTION_OF
-from sd_scripts.params.migrate.rivals.reading import Reading, as_number, count
+from sd_scripts.params.migrate.rivals.reading import Reading, as_number
 from sd_scripts.params.values import typed
 
 TEXT_FILES = ".txt"
@@ -26,7 +26,7 @@ class Folder:
 
 
 def take_folders(reading: Reading, folders: Iterable[Folder], general: Mapping[str, Any] | None = None) -> str:
-    """Give the folders to the config; returns what they became, in words. `general` holds keys for all of them."""
+    """Give the folders to the config; returns what they became. `general` holds keys for all of them."""
     made = [folder for folder in folders if folder.path]
     general = {key: value for key, value in (general or {}).items() if value is not None}
     if not made:
@@ -40,7 +40,7 @@ def take_folders(reading: Reading, folders: Iterable[Folder], general: Mapping[s
             place = datasets.setdefault(tuple(f"{key}={keys[key]}" for key in sorted(keys)), {**keys, "subsets": []})
             place["subsets"].append({"image_dir": folder.path, **folder.subset, **({"is_reg": True} if folder.is_reg else {})})
     reading.ledger.dataset = {"general": general, "datasets": list(datasets.values())} if general else {"datasets": list(datasets.values())}
-    return f"a dataset file: {count(len(datasets), 'dataset')}, {count(len(made), 'folder')}"
+    return f"dataset_config: {len(datasets)} [[datasets]], {len(made)} [[datasets.subsets]]"
 
 
 def _take_one(reading: Reading, folder: Folder, general: Mapping[str, Any]) -> str:
@@ -48,7 +48,7 @@ def _take_one(reading: Reading, folder: Folder, general: Mapping[str, Any]) -> s
     _give(reading, "train_data_dir", folder.path)
     for key, value in options.items():
         _give(reading, OPTION_OF.get(key, key), value)
-    return "train_data_dir and the options of its pictures"
+    return ", ".join(["train_data_dir", *(OPTION_OF.get(key, key) for key in options)])
 
 
 def _give(reading: Reading, name: str, value: Any) -> None:

@@ -113,7 +113,7 @@ def _model_type(reading: Reading, key: str, value: Any) -> None:
             reading.give("v_parameterization", True)
     if kind.endswith("_DEPTH"):
         ledger.refuse("pretrained_model_name_or_path", "The file is for a depth model, which is not trained here.", "Choose another base model.")
-    ledger.convert(key, value, became=f"the trainer {reading.command.script}" + (", v2" if "v2" in ledger.given else ""))
+    ledger.convert(key, value, became=f"script = {reading.command.script}" + (", v2 = true" if "v2" in ledger.given else ""))
 
 
 def _method(reading: Reading, key: str, value: Any) -> None:
@@ -123,7 +123,7 @@ def _method(reading: Reading, key: str, value: Any) -> None:
         return
     if reading.method == "adapter":
         _adapter(reading)
-    reading.ledger.convert(key, value, became=f"the trainer {reading.command.script}")
+    reading.ledger.convert(key, value, became=f"script = {reading.command.script}")
 
 
 def _adapter(reading: Reading) -> None:

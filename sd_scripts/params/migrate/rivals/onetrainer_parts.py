@@ -173,7 +173,7 @@ def _train_text(reading: Reading, key: str, value: Any) -> None:
             reading.give("train_text_encoder", True)
             if not trains(reading, part):
                 reading.give(_whole_rate(reading, part), 0.0)
-        ledger.convert(key, value, became="train_text_encoder" if _trains_any_text(reading) else "the text encoder stays as it is")
+        ledger.convert(key, value, became="train_text_encoder" if _trains_any_text(reading) else "train_text_encoder = false")
     elif trains(reading, part):
         ledger.skip(key, value)
     else:

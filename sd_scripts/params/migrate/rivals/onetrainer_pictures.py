@@ -24,8 +24,8 @@ ARE_CONCEPTS, ARE_SAMPLES = ("image", "text", "balancing", "validation_concept")
 """Keys by which the two kinds of list are known."""
 TAKEN_OF_CONCEPT = {
     "name": "a name for people",
-    "path": "the picture folder",
-    "enabled": "the picture folder",
+    "path": "image_dir",
+    "enabled": "image_dir",
     "balancing": "num_repeats",
     "repeats": "num_repeats",
     "balancing_strategy": "num_repeats",

@@ -90,7 +90,7 @@ class Reading:
         if self.ledger.other_family:
             self.ledger.keep(key, value, note=f"It is {self.ledger.other_family}, which is not trained here yet.")
         else:
-            self.ledger.convert(key, value, became=f"the trainer {self.command.script}")
+            self.ledger.convert(key, value, became=f"script = {self.command.script}")
 
     def item_rows(self, place: str, item: Mapping[str, Any], taken: Mapping[str, str], known: Mapping[str, tuple[Any, str]]) -> None:
         """Rows for the keys of one entry of a list: those that became something, by its name, and the others with their reason."""

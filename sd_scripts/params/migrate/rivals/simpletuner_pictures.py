@@ -30,11 +30,11 @@ from sd_scripts.params.migrate.shared import NOT_SET, is_secret
 SAMPLERS = {"ddim": "ddim", "ddpm": "ddim", "euler": "euler", "euler-a": "euler_a", "dpm++": "dpmsolver++"}
 TAKEN_OF_BACKEND = {
     "id": "a name for people",
-    "type": "the picture folder",
-    "dataset_type": "the picture folder",
-    "instance_data_dir": "the picture folder",
-    "disabled": "the picture folder",
-    "disable": "the picture folder",
+    "type": "image_dir",
+    "dataset_type": "image_dir",
+    "instance_data_dir": "image_dir",
+    "disabled": "image_dir",
+    "disable": "image_dir",
     "repeats": "num_repeats",
     "resolution": "resolution",
     "resolution_type": "resolution",

@@ -326,7 +326,7 @@ def _tracker(reading: Reading, key: str, value: Any) -> None:
 
 RULES: dict[str, Rule] = {
     "model_family": _family,
-    "model_type": part_of("the choice of the trainer"),
+    "model_type": part_of("script"),
     "lora_type": _adapter_kind,
     "lora_rank": _of_adapter(_rank),
     "lora_alpha": _of_adapter(_alpha),
