@@ -15,6 +15,9 @@ from sd_scripts.params.hub import HuggingFace
 from sd_scripts.params.launcher import Launcher
 from sd_scripts.params.memory import Compile, Precision
 
+THREADS = "OMP_NUM_THREADS"
+"""The variable that tells how many threads a process computes with; accelerate's launcher sets it from its own option."""
+
 
 def launch_argv(config: Config, config_path: Path, machine: Machine) -> list[str]:
     """The words of the launch command, every option of the launcher explicit, since its defaults fill the log with advice.
@@ -72,10 +75,13 @@ def needs_the_net(config: Config) -> bool:
 
 
 def _threads(config: Config, machine: Machine) -> int:
-    launcher = config[Launcher]
-    if machine.kind != "cpu" or "num_cpu_threads_per_process" in config.given:
+    """What the config says, else the environment; else, without a GPU, all cores shared out among the processes."""
+    launcher, told = config[Launcher], os.environ.get(THREADS, "")
+    if "num_cpu_threads_per_process" in config.given:
         return launcher.num_cpu_threads_per_process
-    return max(1, (os.cpu_count() or 1) // processes_here(config))
+    if told.isdecimal() and int(told):
+        return int(told)
+    return max(1, (os.cpu_count() or 1) // processes_here(config)) if machine.kind == "cpu" else launcher.num_cpu_threads_per_process
 
 
 def _further_words(launcher: Launcher) -> list[str]:

@@ -29,7 +29,11 @@ class Launcher:
     gpu_ids: str | None = param(None, 'Which GPUs to use, such as "0" or "0,1". Empty: all.', label="GPU numbers")
     main_process_port: int = param(0, "Port by which the processes find each other. 0: a free one.", label="Port", min=0, max=65535, step=1)
     num_cpu_threads_per_process: int = param(
-        2, "CPU threads for computing in each process. Matters when training without a GPU.", label="CPU threads", min=1, step=1
+        2,
+        "CPU threads for computing in each process. Not set: what OMP_NUM_THREADS says, else 2, or all cores where there is no GPU.",
+        label="CPU threads",
+        min=1,
+        step=1,
     )
     dynamo_mode: Literal["default", "reduce-overhead", "max-autotune"] = param(
         "default", "How hard the compiler tries: what takes longer at the start may run faster.", label="Compiler mode", when={"torch_compile": True}

@@ -57,7 +57,7 @@ class Server:
         values = {"allowed_roots": [str(self.folder)], **folders, "poll_seconds": 0.5}
         settings.write_text(tomli_w.dumps(values), "utf-8")
         command = [sys.executable, "-m", "kohya_gui", "--config", str(settings), "--headless", *self.arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         log = (self.folder / "server.log").open("a", encoding="utf-8")
         self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         for line in self.process.stdout or ():

@@ -35,6 +35,25 @@ def test_one_process_on_a_processor():
     assert options.training_script_args == ["--config_file", "/r/config.toml"]
 
 
+@pytest.mark.parametrize(
+    ("given", "told", "machine", "threads"),
+    [
+        ({}, "", CPU, 8),
+        ({"num_processes": 2}, "", CPU, 4),
+        ({}, "3", CPU, 3),
+        ({"num_cpu_threads_per_process": 1}, "3", CPU, 1),
+        ({}, "", CARDS, 2),
+        ({}, "3", CARDS, 3),
+        ({}, "4,2", CPU, 8),
+        ({}, "0", CPU, 8),
+    ],
+)
+def test_threads_are_those_of_the_config_or_the_environment_or_the_machine(monkeypatch, given, told, machine, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert parsed(launch_argv(config(**given), Path("c.toml"), machine)).num_cpu_threads_per_process == threads
+
+
 def test_two_processes_on_a_processor_need_multi_gpu_and_the_variable():
     options = parsed(launch_argv(config(num_processes=2), Path("c.toml"), CPU))
     assert (options.num_processes, options.cpu, options.multi_gpu) == (2, False, True)
