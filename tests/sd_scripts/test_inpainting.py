@@ -8,7 +8,7 @@ import pytest
 import tiny_models
 import tiny_runs
 import torch
-from diffusers import StableDiffusionInpaintPipeline
+from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
 from PIL import Image
 from tiny_runs import events, report_to, train
 
@@ -59,34 +59,42 @@ def test_what_it_sees_changes_its_prediction_and_nothing_is_grey(tmp_path, scrip
     assert torch.equal(nothing, hidden) and not torch.allclose(nothing, seen, atol=1e-4)
 
 
-def test_previews_are_drawn_of_the_whole_picture(tmp_path, run_dir):
+@BOTH
+def test_previews_are_drawn_of_the_whole_picture(tmp_path, run_dir, script):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a cat --w 64 --h 64 --s 2 --d 1\n", encoding="utf-8")
-    given = {"pretrained_model_name_or_path": model(tmp_path, "train_network"), "max_train_steps": 1, "sample_prompts": prompts}
-    assert train(tmp_path, sample_every_n_steps=1, **given) == 0
+    given = {"pretrained_model_name_or_path": model(tmp_path, script), "max_train_steps": 1, "sample_prompts": prompts}
+    assert train(tmp_path, script, sample_every_n_steps=1, **given) == 0
     assert list((tmp_path / "out" / "sample").glob("*.png"))
 
 
-def test_masks_of_files_are_the_holes(tmp_path, run_dir):
+@BOTH
+def test_masks_of_files_are_the_holes(tmp_path, run_dir, script):
     folder = tmp_path / "holes"
     folder.mkdir()
     for number in range(2):
         Image.new("L", (64, 64), 255 * number).save(folder / f"{number}.png")
     pictures = tiny_runs.draw_pictures(tmp_path / "mine" / "1_cat", sizes=((64, 64), (64, 64))).parent
-    given = {"pretrained_model_name_or_path": model(tmp_path, "train_network"), "train_data_dir": pictures, "max_train_steps": 1}
+    given = {"pretrained_model_name_or_path": model(tmp_path, script), "train_data_dir": pictures, "max_train_steps": 1}
     for name, more in (("drawn", {}), ("files", {"conditioning_data_dir": folder})):
-        assert train(tmp_path, output_name=name, **given, **more) == 0
+        assert train(tmp_path, script, output_name=name, **given, **more) == 0
     drawn, files = (event["loss"] for event in events(run_dir, "step"))
     assert drawn != files
     assert not any("no effect" in str(event) for event in events(run_dir, "warning"))
 
 
-def test_a_whole_model_is_saved_as_diffusers_reads_it(tmp_path, run_dir):
-    given = {"pretrained_model_name_or_path": model(tmp_path, "train_network"), "max_train_steps": 1}
-    assert train(tmp_path, "train_db", save_model_as="diffusers_safetensors", **given) == 0
-    pipeline = StableDiffusionInpaintPipeline.from_pretrained(tmp_path / "out" / "cat", safety_checker=None)
-    assert pipeline.unet.config.in_channels == 9
-    assert train(tmp_path, "train_db", output_name="file", save_model_as="safetensors", **given) == 0
+@pytest.mark.parametrize(
+    ("script", "as_lora", "pipeline", "more"),
+    [
+        ("train_db", "train_network", StableDiffusionInpaintPipeline, {"safety_checker": None}),
+        ("sdxl_train", "sdxl_train_network", StableDiffusionXLInpaintPipeline, {}),
+    ],
+)
+def test_a_whole_model_is_saved_as_diffusers_reads_it(tmp_path, run_dir, script, as_lora, pipeline, more):
+    given = {"pretrained_model_name_or_path": model(tmp_path, as_lora), "max_train_steps": 1}
+    assert train(tmp_path, script, save_model_as="diffusers_safetensors", **given) == 0
+    assert pipeline.from_pretrained(tmp_path / "out" / "cat", **more).unet.config.in_channels == 9
+    assert train(tmp_path, script, output_name="file", save_model_as="safetensors", **given) == 0
     assert detect(tmp_path / "out" / "file.safetensors").inpainting
 
 

@@ -96,10 +96,13 @@ def test_files_hold_the_average_and_the_training_goes_on_without_it(tmp_path, sc
     [
         ("train_network", {"validation_split": 0.3, "validate_every_n_steps": 1}),
         ("train_network", {"network_module": "networks.dylora", "network_args": ("unit=2",)}),
+        ("train_db", {"stop_text_encoder_training": 3}),
+        ("fine_tune", {"train_text_encoder": True}),
         ("sdxl_train", {}),
+        ("train_textual_inversion", {"token_string": "sks", "init_word": "cat", "caption_prefix": "sks ", "save_model_as": "safetensors"}),
         ("sdxl_train_textual_inversion", {"token_string": "sks", "init_word": "cat", "caption_prefix": "sks ", "save_model_as": "safetensors"}),
     ],
-    ids=["lora", "dylora", "sdxl_train", "sdxl_textual_inversion"],
+    ids=["lora", "dylora", "train_db", "fine_tune", "sdxl_train", "textual_inversion", "sdxl_textual_inversion"],
 )
 def test_stopping_and_resuming_with_an_average_gives_the_same_files(tmp_path, script, more):
     given = {"ema_decay": 0.8, **more}
