@@ -23,7 +23,6 @@ SAMPLERS = {
 ARE_CONCEPTS, ARE_SAMPLES = ("image", "text", "balancing", "validation_concept"), ("diffusion_steps", "cfg_scale", "noise_scheduler")
 """Keys by which the two kinds of list are known."""
 TAKEN_OF_CONCEPT = {
-    "name": "a name for people",
     "path": "image_dir",
     "enabled": "image_dir",
     "balancing": "num_repeats",

@@ -29,7 +29,6 @@ from sd_scripts.params.migrate.shared import NOT_SET, is_secret
 
 SAMPLERS = {"ddim": "ddim", "ddpm": "ddim", "euler": "euler", "euler-a": "euler_a", "dpm++": "dpmsolver++"}
 TAKEN_OF_BACKEND = {
-    "id": "a name for people",
     "type": "image_dir",
     "dataset_type": "image_dir",
     "instance_data_dir": "image_dir",
